@@ -1,0 +1,360 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""See arrivals.pxd, the contents page."""
+from libc.stdlib cimport realloc
+from libc.string cimport memcpy, memset, strdup, strlen
+
+from covey.broker.desk cimport (
+    FAULTS_MAX, NO_TASK, SETUP_BROKE, UNKNOWN_TASK, desk_add_errand, desk_cargo_done, desk_forget_blames,
+    desk_release_body)
+from covey.broker.bodies cimport bodies_learn
+from covey.broker.departures cimport departures_carry_out
+from covey.broker.peers cimport (
+    ASKING, DOING, DYING, HOST_MAX, STRANGER, VACANT, Peer, peers_add, peers_close_batch, peers_find, peers_post,
+    peers_record, peers_remove, peers_tell)
+from covey.broker.scheduler cimport (
+    ACCEPTED, DUPLICATE, LEFT_CRASHED, LEFT_LOST, LEFT_PLANNED, Cargo, Totals, Verdict, scheduler_find,
+    scheduler_on_asker_joined, scheduler_on_asker_left, scheduler_on_cancel, scheduler_on_doer_joined,
+    scheduler_on_doer_left, scheduler_on_given_back, scheduler_on_heard, scheduler_on_outcome, scheduler_on_started,
+    scheduler_on_task, scheduler_totals)
+from covey.link.post cimport letter_of_bale
+from covey.wire.bale cimport bale_drop, bale_hold
+from covey.wire.protocol cimport (
+    ASKER, BAD_ROLE, BAD_VERSION, BYE, CANCEL, FORCE, FORGET, FUNCTION, HELLO, OTHER_VERSION, OUTCOMES, OUTPUT, REFUSE,
+    REFUSED, RETRACTED, SETUP_FAILED, STARTED, STOP, TASKS, WELCOME, CancelRecord, ForgetRecord, FunctionRecord, Header,
+    HelloRecord, OutcomeRecord, OutputRecord, RefuseRecord, RetractedRecord, TaskRecord, TicketRecord, WelcomeRecord,
+    wire_check)
+
+# What a dead slot sent before it died is in the socket already; so long it is waited for, lest a task
+# whose outcome is on the way be blamed for the death.
+cdef double LAST_WORDS = 0.02
+
+
+cdef int _note_index(int32_t** table, uint32_t* room, int32_t index, int32_t peer) noexcept nogil:
+    cdef int32_t* grown
+    cdef uint32_t wanted = room[0] if room[0] else 16
+    while wanted <= <uint32_t> index:
+        wanted *= 2
+    if wanted != room[0]:
+        grown = <int32_t*> realloc(table[0], wanted * sizeof(int32_t))
+        if grown == NULL:
+            return -1
+        table[0] = grown
+        room[0] = wanted
+    table[0][index] = peer
+    return 0
+
+
+cdef void _refuse(Desk* self, int32_t peer, uint32_t reason, const char* text) noexcept nogil:
+    cdef RefuseRecord record
+    record.reason = reason
+    record.length = <uint32_t> strlen(text)
+    peers_tell(&self.peers, peer, REFUSE, &record, sizeof(record), text, record.length)
+
+
+cdef void _on_hello(Desk* self, int32_t peer, const HelloRecord* hello, const char* host, double now) noexcept nogil:
+    cdef Peer* row = &self.peers.rows[peer]
+    cdef WelcomeRecord welcome
+    cdef Totals totals
+    cdef uint32_t length = hello.length if hello.length < HOST_MAX - 1 else HOST_MAX - 1
+    cdef int kept
+    if row.index >= 0:
+        _refuse(self, peer, BAD_ROLE, b"this link has said who it is already")
+        return
+    memcpy(row.host, host, length)
+    row.host[length] = 0
+    row.pid = hello.pid
+    row.number = hello.number
+    if hello.role == ASKER:
+        row.index = scheduler_on_asker_joined(self.scheduler, 1.0, now)
+        kept = _note_index(&self.asker_peers, &self.asker_room, row.index, peer) if row.index >= 0 else -1
+        row.state = ASKING
+    else:
+        row.index = scheduler_on_doer_joined(self.scheduler, hello.resource, hello.capacity, hello.window, now)
+        kept = _note_index(&self.doer_peers, &self.doer_room, row.index, peer) if row.index >= 0 else -1
+        row.state = DOING
+    if kept < 0:
+        peers_remove(&self.peers, peer)
+        return
+    memset(&welcome, 0, sizeof(welcome))
+    welcome.peer = <uint32_t> peer
+    welcome.tasks = self.credit_tasks
+    welcome.bytes = self.credit_bytes
+    welcome.beat_ms = <uint32_t> (self.lease * 1000)
+    scheduler_totals(self.scheduler, &totals)
+    welcome.slots = <uint32_t> totals.doers
+    peers_tell(&self.peers, peer, WELCOME, &welcome, sizeof(welcome), NULL, 0)
+    if self.closing and row.state == DOING:
+        peers_tell(&self.peers, peer, STOP, NULL, 0, NULL, 0)
+
+
+cdef int32_t _function_of(Peer* row, uint32_t number) noexcept nogil:
+    return row.functions[number] if number < row.functions_room else -1
+
+
+cdef void _on_function(Desk* self, Peer* row, const FunctionRecord* record, Bale* bale) noexcept nogil:
+    cdef uint32_t room = row.functions_room if row.functions_room else 16
+    cdef uint32_t i
+    cdef int32_t* grown
+    if record.number > (1 << 28) or _function_of(row, record.number) >= 0:
+        row.faults += 1
+        return
+    while room <= record.number:
+        room *= 2
+    if room != row.functions_room:
+        grown = <int32_t*> realloc(row.functions, room * sizeof(int32_t))
+        if grown == NULL:
+            return
+        for i in range(row.functions_room, room):
+            grown[i] = -1
+        row.functions = grown
+        row.functions_room = room
+    row.functions[record.number] = bodies_learn(&self.bodies, record, bale)
+
+
+cdef void _on_tasks(Desk* self, int32_t peer, Bale* bale, double now) noexcept nogil:
+    cdef Peer* row = &self.peers.rows[peer]
+    cdef unsigned char* start = bale.frames[0].data
+    cdef unsigned char* at = start + sizeof(Header)
+    cdef unsigned char* end = start + bale.frames[0].size
+    cdef TaskRecord* task
+    cdef OutcomeRecord* outcome
+    cdef Cargo cargo
+    cdef int32_t body
+    cdef int32_t taken
+    cargo.bale = bale
+    while at < end:
+        task = <TaskRecord*> at
+        at += sizeof(TaskRecord)
+        body = _function_of(row, task.function)
+        cargo.offset = <uint32_t> (at - start)
+        cargo.length = task.length
+        at += task.length
+        taken = -1
+        if body >= 0:
+            taken = scheduler_on_task(
+                self.scheduler, row.index, task.ticket, body, task.resource, task.priority, task.flags,
+                task.retries, task.crashes, task.timeout_ms, &cargo, now)
+        if taken >= 0:
+            bale_hold(bale)
+            self.bodies.rows[body].tasks += 1
+            # The bale is ours: from here on its records name our function rows.
+            task.function = <uint32_t> body
+        elif taken != DUPLICATE or body < 0:
+            outcome = <OutcomeRecord*> peers_record(&self.peers, peer, OUTCOMES, sizeof(OutcomeRecord))
+            if outcome != NULL:
+                memset(outcome, 0, sizeof(OutcomeRecord))
+                outcome.ticket = task.ticket
+                outcome.status = REFUSED
+
+
+cdef void _on_outcomes(Desk* self, Peer* row, Bale* bale, double now) noexcept nogil:
+    cdef unsigned char* start = bale.frames[0].data
+    cdef unsigned char* at = start + sizeof(Header)
+    cdef unsigned char* end = start + bale.frames[0].size
+    cdef OutcomeRecord* outcome
+    cdef unsigned char* copy
+    cdef Verdict verdict
+    cdef int32_t asker = -1
+    cdef bint mixed = False
+    cdef uint32_t i = 0
+    while at < end:
+        outcome = <OutcomeRecord*> at
+        at += sizeof(OutcomeRecord) + outcome.length
+        verdict = scheduler_on_outcome(self.scheduler, row.index, outcome.ticket, outcome.status, outcome.run_us, now)
+        self.whose[i] = -1
+        if verdict.ruling == ACCEPTED:
+            self.whose[i] = verdict.asker
+            outcome.ticket = verdict.ticket
+            outcome.attempt = verdict.attempt
+            if self.blames != NULL:
+                desk_forget_blames(self, verdict.asker, verdict.ticket)
+            desk_cargo_done(self, &verdict.cargo)
+        if i == 0:
+            asker = self.whose[0]
+        mixed = mixed or self.whose[i] != asker
+        i += 1
+    if not mixed:
+        # The common case costs no copy: the tickets are the asker's now, the message goes on as it is.
+        if asker >= 0:
+            peers_close_batch(&self.peers, self.asker_peers[asker], 0, NULL)
+            peers_post(&self.peers, self.asker_peers[asker], letter_of_bale(bale))
+        return
+    at = start + sizeof(Header)
+    i = 0
+    while at < end:
+        outcome = <OutcomeRecord*> at
+        if self.whose[i] >= 0:
+            copy = peers_record(
+                &self.peers, self.asker_peers[self.whose[i]], OUTCOMES, sizeof(OutcomeRecord) + outcome.length)
+            if copy != NULL:
+                memcpy(copy, at, sizeof(OutcomeRecord) + outcome.length)
+        at += sizeof(OutcomeRecord) + outcome.length
+        i += 1
+
+
+cdef void _on_started(Desk* self, Peer* row, const uint64_t token, double now) noexcept nogil:
+    cdef int32_t asker
+    cdef uint64_t ticket
+    cdef TicketRecord* record
+    scheduler_on_started(self.scheduler, row.index, token, now)
+    if scheduler_find(self.scheduler, token, &asker, &ticket) and asker >= 0:
+        record = <TicketRecord*> peers_record(
+            &self.peers, self.asker_peers[asker], STARTED, sizeof(TicketRecord))
+        if record != NULL:
+            record.ticket = ticket
+
+
+cdef void _on_output(Desk* self, const OutputRecord* record) noexcept nogil:
+    cdef int32_t asker
+    cdef OutputRecord copy = record[0]
+    cdef uint32_t i
+    if record.ticket:
+        if scheduler_find(self.scheduler, record.ticket, &asker, &copy.ticket) and asker >= 0:
+            peers_tell(
+                &self.peers, self.asker_peers[asker], OUTPUT, &copy, sizeof(copy), <const char*> (record + 1), record.length)
+        return
+    # Printed outside any task, by an initializer or a thread: every asker may want to see it.
+    for i in range(self.peers.room):
+        if self.peers.rows[i].state == ASKING:
+            peers_tell(&self.peers, <int32_t> i, OUTPUT, &copy, sizeof(copy), <const char*> (record + 1), record.length)
+
+
+cdef void _drop_peer(Desk* self, int32_t peer, int why, double now) noexcept nogil:
+    cdef Peer* row = &self.peers.rows[peer]
+    cdef uint32_t i
+    # Orders given before name numbers that the next to join may get.
+    departures_carry_out(self, now)
+    if row.state == ASKING:
+        scheduler_on_asker_left(self.scheduler, row.index, now)
+        self.asker_peers[row.index] = -1
+        for i in range(row.functions_room):
+            if row.functions[i] >= 0:
+                desk_release_body(self, row.functions[i], 1, 0)
+    elif row.state == DYING:
+        self.dying -= 1
+    if row.state == DOING or row.state == DYING:
+        scheduler_on_doer_left(self.scheduler, row.index, why, now)
+        # The orders that name this doer are carried out while its row still says who it was.
+        departures_carry_out(self, now)
+        self.doer_peers[row.index] = -1
+    peers_remove(&self.peers, peer)
+
+
+cdef void _on_bye(Desk* self, int32_t peer, const RefuseRecord* record, Bale* bale, double now) noexcept nogil:
+    cdef uint32_t i
+    if record.reason == SETUP_FAILED and bale.count == 2:
+        desk_add_errand(self, SETUP_BROKE, self.peers.rows[peer].pid, bale)
+        for i in range(self.peers.room):
+            if self.peers.rows[i].state == ASKING:
+                peers_close_batch(&self.peers, <int32_t> i, 0, NULL)
+                peers_post(&self.peers, <int32_t> i, letter_of_bale(bale))
+    _drop_peer(self, peer, LEFT_PLANNED, now)
+
+
+cdef void arrivals_receive(Desk* self, const uint8_t* route, size_t route_size, Bale* bale, double now) noexcept nogil:
+    cdef int kind = wire_check(bale.frames[0].data, bale.frames[0].size, bale.count - 1)
+    cdef int32_t peer = peers_find(&self.peers, route, route_size)
+    self.messages_in += 1
+    if peer < 0:
+        # A stranger may only introduce himself.
+        if kind == HELLO or kind == OTHER_VERSION:
+            peer = peers_add(&self.peers, route, route_size)
+        if peer < 0:
+            self.malformed += 1
+        elif kind == HELLO and (<Header*> bale.frames[0].data).count == 1:
+            _receive(self, peer, kind, bale, now)
+        else:
+            self.malformed += 1
+            _refuse(self, peer, BAD_VERSION, b"another version of covey's protocol is spoken here: use the same covey on both sides")
+    elif kind < 0:
+        self.malformed += 1
+        self.peers.rows[peer].faults += 1
+        if self.peers.rows[peer].faults >= FAULTS_MAX:
+            _drop_peer(self, peer, LEFT_LOST, now)
+    else:
+        if self.peers.rows[peer].state == DOING:
+            scheduler_on_heard(self.scheduler, self.peers.rows[peer].index, now)
+        _receive(self, peer, kind, bale, now)
+    bale_drop(bale)
+
+
+cdef void _receive(Desk* self, int32_t peer, int kind, Bale* bale, double now) noexcept nogil:
+    """Each kind belongs to one role; from the other one it is a fault."""
+    cdef unsigned char* at = bale.frames[0].data + sizeof(Header)
+    cdef uint32_t count = (<Header*> bale.frames[0].data).count
+    cdef Peer* row = &self.peers.rows[peer]
+    cdef bint asks = row.state == ASKING
+    cdef bint does = row.state == DOING or row.state == DYING
+    cdef int32_t body
+    cdef uint32_t i
+    if kind == TASKS and asks:
+        _on_tasks(self, peer, bale, now)
+    elif kind == OUTCOMES and does:
+        _on_outcomes(self, row, bale, now)
+    elif kind == HELLO and row.state == STRANGER:
+        _on_hello(self, peer, <HelloRecord*> at, <const char*> at + sizeof(HelloRecord), now)
+    elif kind == FUNCTION and asks and count == 1:
+        _on_function(self, row, <FunctionRecord*> at, bale)
+    elif kind == FORGET and asks:
+        for i in range(count):
+            body = _function_of(row, (<ForgetRecord*> at)[i].number)
+            if body >= 0:
+                row.functions[(<ForgetRecord*> at)[i].number] = -1
+                desk_release_body(self, body, 1, 0)
+    elif kind == CANCEL and asks:
+        for i in range(count):
+            scheduler_on_cancel(
+                self.scheduler, row.index, (<CancelRecord*> at)[i].ticket, ((<CancelRecord*> at)[i].flags & FORCE) != 0, now)
+    elif kind == STARTED and does:
+        for i in range(count):
+            _on_started(self, row, (<TicketRecord*> at)[i].ticket, now)
+    elif kind == RETRACTED and does:
+        for i in range(count):
+            scheduler_on_given_back(
+                self.scheduler, row.index, (<RetractedRecord*> at)[i].ticket, (<RetractedRecord*> at)[i].given_back != 0, now)
+    elif kind == OUTPUT and does:
+        for i in range(count):
+            _on_output(self, <OutputRecord*> at)
+            at += sizeof(OutputRecord) + (<OutputRecord*> at).length
+    elif kind == BYE and count == 1 and row.state != STRANGER:
+        _on_bye(self, peer, <RefuseRecord*> at, bale, now)
+    elif count:
+        row.faults += 1
+        self.malformed += 1
+
+
+cdef void arrivals_slot_died(Desk* self, uint32_t pid, uint64_t token, const char* report, double now) noexcept nogil:
+    cdef Peer* row
+    cdef uint32_t i
+    for i in range(self.peers.room):
+        row = &self.peers.rows[i]
+        if row.state == DOING and row.pid == pid:
+            row.state = DYING
+            row.judged_at = now + LAST_WORDS
+            row.died_under = token
+            row.report = strdup(report)
+            self.dying += 1
+
+
+cdef void arrivals_judge_the_dead(Desk* self, double now) noexcept nogil:
+    cdef Peer* row
+    cdef uint32_t i
+    for i in range(self.peers.room):
+        row = &self.peers.rows[i]
+        if row.state != DYING or row.judged_at > now:
+            continue
+        if row.died_under > UNKNOWN_TASK:
+            # What ran is known exactly; it may have been finished since.
+            scheduler_on_started(self.scheduler, row.index, row.died_under, now)
+        _drop_peer(self, <int32_t> i, LEFT_PLANNED if row.died_under == NO_TASK else LEFT_CRASHED, now)
+
+
+cdef void arrivals_unreachable(Desk* self, int32_t peer, double now) noexcept nogil:
+    cdef uint8_t state = self.peers.rows[peer].state
+    if state == DYING:
+        # The keeper has said so already; the judgement comes in its time.
+        return
+    if state == STRANGER:
+        peers_remove(&self.peers, peer)
+        return
+    _drop_peer(self, peer, LEFT_LOST, now)

@@ -1,0 +1,227 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""The scheduler with a Python face: each fact a method, each order a record.
+
+Why: the tests, the simulator and the benchmark drive the very code that the loop drives, with no socket
+and a clock of their own. Nothing in covey's own line uses this.
+
+May not know: any rule. Guarantees: a cargo here is a number, never looked at; `feed` and `spin` run whole
+batches in C, so that what they cost is the scheduler and not Python.
+"""
+from libc.stdint cimport int16_t, int32_t, uint8_t, uint32_t, uint64_t
+from libc.stdlib cimport free, realloc
+
+from covey.broker.scheduler cimport (
+    ACCEPTED, ASSIGN, Cargo, Limits, Order, Scheduler, Totals, Verdict, scheduler_decide, scheduler_find,
+    scheduler_free, scheduler_new, scheduler_next_order, scheduler_next_time, scheduler_on_asker_joined,
+    scheduler_on_asker_left, scheduler_on_cancel, scheduler_on_doer_joined, scheduler_on_doer_left,
+    scheduler_on_drain, scheduler_on_function_forgotten, scheduler_on_given_back, scheduler_on_heard,
+    scheduler_on_outcome, scheduler_on_started, scheduler_on_task, scheduler_totals, scheduler_validate)
+from covey.wire.protocol cimport VALUE
+
+from covey.broker.records import BoardTotals, OrderKind, OrderRecord, Ruling, VerdictRecord
+from covey.settings import Settings
+
+
+# A task at a doer, while `spin` plays the doers.
+cdef struct Flight:
+    uint64_t token
+    int32_t doer
+
+
+cdef class Board:
+    """A scheduler of one's own.
+
+    >>> board = Board()
+    >>> asker, doer = board.asker_joined(0.0), board.doer_joined(0.0)
+    >>> board.task(asker, 7, 0.0)
+    0
+    >>> board.decide(0.0)
+    >>> [(order.kind.name, order.doer, order.ticket) for order in board.orders()]
+    [('ASSIGN', 0, 7)]
+    """
+
+    cdef Scheduler* scheduler
+    cdef Flight* flights                # a ring of `flight_room`, a power of two
+    cdef size_t flight_room
+    cdef size_t flight_first
+    cdef size_t flight_last             # counts on; modulo the room it is the place behind the last one
+    cdef uint64_t next_ticket           # of `feed`
+
+    def __cinit__(self, settings=None):
+        cdef Limits limits
+        if settings is None:
+            settings = Settings()
+        limits.quantum = settings.quantum
+        limits.lone_above = settings.lone_above
+        limits.retract_after = settings.retract_after
+        limits.lease = settings.lease
+        limits.pause = settings.pause
+        limits.first_guess = settings.first_guess
+        limits.crash_limit = settings.crash_limit
+        limits.loss_limit = settings.loss_limit
+        limits.credit_tasks = settings.credit_tasks
+        limits.credit_bytes = settings.credit_bytes
+        self.scheduler = scheduler_new(&limits)
+        if self.scheduler == NULL:
+            raise MemoryError("no memory for a scheduler's tables")
+
+    def __dealloc__(self):
+        scheduler_free(self.scheduler)
+        free(self.flights)
+
+    def asker_joined(self, double now, double weight=1.0):
+        return scheduler_on_asker_joined(self.scheduler, weight, now)
+
+    def asker_left(self, int32_t asker, double now):
+        return scheduler_on_asker_left(self.scheduler, asker, now)
+
+    def doer_joined(self, double now, int resource=0, uint32_t capacity=1, uint32_t window=1024):
+        return scheduler_on_doer_joined(self.scheduler, resource, capacity, window, now)
+
+    def doer_left(self, int32_t doer, int why, double now):
+        return scheduler_on_doer_left(self.scheduler, doer, why, now)
+
+    def drain(self, int32_t doer, double now):
+        return scheduler_on_drain(self.scheduler, doer, now)
+
+    def heard(self, int32_t doer, double now):
+        return scheduler_on_heard(self.scheduler, doer, now)
+
+    def function_forgotten(self, int32_t function):
+        return scheduler_on_function_forgotten(self.scheduler, function)
+
+    def task(self, int32_t asker, uint64_t ticket, double now, *, int32_t function=0, int resource=0,
+             int16_t priority=0, uint8_t flags=0, uint8_t retries=0, uint8_t crashes=0, uint32_t timeout_ms=0,
+             size_t cargo=0, uint32_t length=0):
+        """The task's row, or a Refusal."""
+        cdef Cargo parcel
+        parcel.bale = <void*> cargo
+        parcel.offset = 0
+        parcel.length = length
+        return scheduler_on_task(
+            self.scheduler, asker, ticket, function, resource, priority, flags, retries, crashes, timeout_ms,
+            &parcel, now)
+
+    def started(self, int32_t doer, uint64_t token, double now):
+        return scheduler_on_started(self.scheduler, doer, token, now)
+
+    def outcome(self, int32_t doer, uint64_t token, double now, *, int status=VALUE, uint32_t run_us=0):
+        cdef Verdict verdict = scheduler_on_outcome(self.scheduler, doer, token, status, run_us, now)
+        return VerdictRecord(
+            Ruling(verdict.ruling), verdict.asker, verdict.ticket, verdict.attempt, <size_t> verdict.cargo.bale)
+
+    def given_back(self, int32_t doer, uint64_t token, bint given_back, double now):
+        return scheduler_on_given_back(self.scheduler, doer, token, given_back, now)
+
+    def cancel(self, int32_t asker, uint64_t ticket, double now, *, bint force=False):
+        return scheduler_on_cancel(self.scheduler, asker, ticket, force, now)
+
+    def find(self, uint64_t token):
+        """Whose a token is: (asker, ticket), or None."""
+        cdef int32_t asker = -1
+        cdef uint64_t ticket = 0
+        return (asker, ticket) if scheduler_find(self.scheduler, token, &asker, &ticket) else None
+
+    def decide(self, double now):
+        scheduler_decide(self.scheduler, now)
+
+    def next_time(self, double now):
+        return scheduler_next_time(self.scheduler, now)
+
+    def orders(self):
+        """All orders since the last call, oldest first."""
+        cdef Order order
+        cdef list found = []
+        while scheduler_next_order(self.scheduler, &order):
+            found.append(OrderRecord(
+                OrderKind(order.kind), order.doer, order.asker, order.function, order.token, order.ticket,
+                <size_t> order.cargo.bale, order.cargo.length, order.timeout_ms, order.status, order.attempt,
+                order.flags, order.crashes, order.resource, order.retries, order.priority))
+        return found
+
+    def validate(self):
+        """0, or the number of the first invariant that does not hold (validate.pxd lists them)."""
+        return scheduler_validate(self.scheduler)
+
+    def totals(self):
+        cdef Totals totals
+        scheduler_totals(self.scheduler, &totals)
+        return BoardTotals(
+            totals.waiting, totals.assigned, totals.running, totals.accepted, totals.ended, totals.stale,
+            totals.retried, totals.crashes, totals.losses, totals.retracted, totals.doers, totals.askers,
+            totals.decisions)
+
+    def feed(self, int32_t asker, uint64_t count, double now, *, int32_t function=0, int resource=0):
+        """Tasks with tickets that count up, until `count` are taken or one is refused; how many were taken."""
+        cdef uint64_t taken = 0
+        with nogil:
+            while taken < count and self._feed_one(asker, function, resource, now):
+                taken += 1
+        return taken
+
+    cdef bint _feed_one(self, int32_t asker, int32_t function, int resource, double now) noexcept nogil:
+        cdef Cargo parcel
+        cdef int32_t taken
+        parcel.bale = NULL
+        parcel.offset = 0
+        parcel.length = 0
+        taken = scheduler_on_task(
+            self.scheduler, asker, self.next_ticket, function, resource, 0, 0, 0, 0, 0, &parcel, now)
+        self.next_ticket += taken >= 0
+        return taken >= 0
+
+    def spin(self, uint64_t count, double now, *, int32_t asker=-1, uint32_t run_us=1000, uint32_t batch=64):
+        """Plays doers that finish in the order in which they were given tasks, until `count` outcomes are in.
+
+        Each task ran `run_us`; `batch` outcomes come at a time, and for each of them `asker` (if any) sends
+        another task, so that as many go on waiting. Returns the time it is then: that of doers all busy.
+        """
+        cdef uint64_t done = 0
+        cdef uint32_t i
+        cdef Order order
+        cdef Flight* flight
+        cdef Verdict verdict
+        cdef Totals totals
+        cdef double step
+        scheduler_totals(self.scheduler, &totals)
+        step = run_us * 1e-6 / max(totals.doers, <uint64_t> 1)
+        with nogil:
+            while done < count:
+                scheduler_decide(self.scheduler, now)
+                while scheduler_next_order(self.scheduler, &order):
+                    if order.kind == ASSIGN and not self._fly(&order):
+                        break
+                if self.flight_first == self.flight_last:
+                    break
+                for i in range(batch):
+                    if self.flight_first == self.flight_last:
+                        break
+                    flight = &self.flights[self.flight_first & (self.flight_room - 1)]
+                    self.flight_first += 1
+                    now += step
+                    verdict = scheduler_on_outcome(self.scheduler, flight.doer, flight.token, VALUE, run_us, now)
+                    done += verdict.ruling == ACCEPTED
+                    if asker >= 0:
+                        self._feed_one(asker, 0, 0, now)
+        return now
+
+    cdef bint _fly(self, const Order* order) noexcept nogil:
+        cdef size_t room, i
+        cdef Flight* bigger
+        cdef Flight* flight
+        if self.flight_last - self.flight_first == self.flight_room:
+            room = self.flight_room * 2 if self.flight_room else 1024
+            bigger = <Flight*> realloc(self.flights, room * sizeof(Flight))
+            if bigger == NULL:
+                return False
+            # What was wrapped around moves behind what was not: with twice the room nothing is.
+            for i in range(self.flight_first, self.flight_last):
+                if self.flight_room and (i & (room - 1)) >= self.flight_room:
+                    bigger[i & (room - 1)] = bigger[i & (self.flight_room - 1)]
+            self.flights = bigger
+            self.flight_room = room
+        flight = &self.flights[self.flight_last & (self.flight_room - 1)]
+        flight.token = order.token
+        flight.doer = order.doer
+        self.flight_last += 1
+        return True

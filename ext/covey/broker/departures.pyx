@@ -1,0 +1,169 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""The scheduler's orders become letters: the outgoing half of the desk.
+
+An assignment copies its parcel into the doer's batch: the bale must stay, in case the doer dies.
+Large buffers behind it are shared, not copied.
+"""
+from libc.stdint cimport int32_t, uint8_t, uint32_t
+from libc.stdio cimport snprintf
+from libc.stdlib cimport calloc, realloc
+from libc.string cimport memcpy, memset, strdup, strlen
+
+from covey.broker.bodies cimport BodyRow
+from covey.broker.desk cimport Blame, Desk, desk_cargo_done, desk_forget_blames, desk_kill
+from covey.broker.peers cimport Peer, peers_close_batch, peers_record, peers_tell
+from covey.broker.scheduler cimport (
+    ASSIGN, BLAME, DISMISS, END, KILL, REVOKE, TAKE_BACK, Order, scheduler_next_order)
+from covey.wire.bale cimport Bale, bale_hold
+from covey.wire.protocol cimport (
+    CANCEL, EXTRA, FUNCTION, OUTCOMES, RETRACT, STOP, TASKS, CancelRecord,
+    FunctionRecord, Header, OutcomeRecord, TaskRecord, TicketRecord)
+
+
+cdef int _send_body(Desk* self, int32_t peer, int32_t body) noexcept nogil:
+    cdef Peer* row = &self.peers.rows[peer]
+    cdef BodyRow* of = &self.bodies.rows[body]
+    cdef unsigned char* record = of.bale.frames[0].data + sizeof(Header)
+    cdef size_t size = sizeof(FunctionRecord) + (<FunctionRecord*> record).length
+    cdef unsigned char* at
+    cdef uint8_t* known
+    cdef uint32_t room = row.known_room if row.known_room else 64
+    while room <= <uint32_t> body:
+        room *= 2
+    if room != row.known_room:
+        known = <uint8_t*> realloc(row.known, room)
+        if known == NULL:
+            return -1
+        memset(known + row.known_room, 0, room - row.known_room)
+        row.known = known
+        row.known_room = room
+    if row.known[body]:
+        return 0
+    peers_close_batch(&self.peers, peer, 0, NULL)
+    at = peers_record(&self.peers, peer, FUNCTION, size)
+    if at == NULL:
+        return -1
+    memcpy(at, record, size)
+    (<FunctionRecord*> at).number = <uint32_t> body + 1
+    if of.bale.count > 1:
+        bale_hold(of.bale)
+        peers_close_batch(&self.peers, peer, EXTRA, of.bale)
+    else:
+        peers_close_batch(&self.peers, peer, 0, NULL)
+    row.known[body] = 1
+    self.bodies_sent += 1
+    return 0
+
+
+cdef void _assign(Desk* self, const Order* order) noexcept nogil:
+    cdef int32_t peer = self.doer_peers[order.doer]
+    cdef Peer* row = &self.peers.rows[peer]
+    cdef Bale* bale = <Bale*> order.cargo.bale
+    cdef unsigned char* at
+    cdef TaskRecord* task
+    if <uint32_t> order.function >= row.known_room or not row.known[order.function]:
+        _send_body(self, peer, order.function)
+    if bale.count > 1:
+        peers_close_batch(&self.peers, peer, 0, NULL)
+    at = peers_record(&self.peers, peer, TASKS, sizeof(TaskRecord) + order.cargo.length)
+    if at == NULL:
+        return
+    task = <TaskRecord*> at
+    task.ticket = order.token
+    task.function = <uint32_t> order.function + 1
+    task.length = order.cargo.length
+    task.priority = order.priority
+    task.resource = order.resource
+    task.flags = order.flags
+    task.retries = order.retries
+    task.crashes = order.crashes
+    task.spare = 0
+    task.timeout_ms = order.timeout_ms
+    memcpy(at + sizeof(TaskRecord), bale.frames[0].data + order.cargo.offset, order.cargo.length)
+    if bale.count > 1:
+        bale_hold(bale)
+        peers_close_batch(&self.peers, peer, EXTRA, bale)
+
+
+cdef void _note_blame(Desk* self, const Order* order) noexcept nogil:
+    cdef Peer* row = &self.peers.rows[self.doer_peers[order.doer]]
+    cdef Blame* blame = <Blame*> calloc(1, sizeof(Blame))
+    cdef char line[512]
+    if blame == NULL:
+        return
+    if row.report != NULL:
+        snprintf(line, sizeof(line), "%s", row.report)
+    else:
+        snprintf(
+            line, sizeof(line), "slot %u (pid %u on %s) was lost", <unsigned> row.number, <unsigned> row.pid,
+            <char*> row.host)
+    blame.asker = order.asker
+    blame.ticket = order.ticket
+    blame.line = strdup(line)
+    # The list is short and its order is the order of the attempts.
+    blame.next = self.blames
+    self.blames = blame
+
+
+cdef void _end(Desk* self, const Order* order) noexcept nogil:
+    cdef int32_t peer
+    cdef unsigned char* at
+    cdef OutcomeRecord* outcome
+    cdef Blame* blame
+    cdef size_t size = 0
+    cdef size_t back
+    if order.asker >= 0 and self.asker_peers[order.asker] >= 0:
+        peer = self.asker_peers[order.asker]
+        blame = self.blames
+        while blame != NULL:
+            if blame.asker == order.asker and blame.ticket == order.ticket:
+                size += strlen(blame.line) + 1
+            blame = blame.next
+        at = peers_record(&self.peers, peer, OUTCOMES, sizeof(OutcomeRecord) + size)
+        if at != NULL:
+            outcome = <OutcomeRecord*> at
+            memset(outcome, 0, sizeof(OutcomeRecord))
+            outcome.ticket = order.ticket
+            outcome.length = <uint32_t> size
+            outcome.status = order.status
+            outcome.attempt = order.attempt
+            # The newest blame stands first in the list: filled from the back, the first attempt leads.
+            back = size
+            blame = self.blames
+            while blame != NULL:
+                if blame.asker == order.asker and blame.ticket == order.ticket:
+                    back -= strlen(blame.line) + 1
+                    memcpy(at + sizeof(OutcomeRecord) + back, blame.line, strlen(blame.line))
+                    at[sizeof(OutcomeRecord) + back + strlen(blame.line)] = c"\n"
+                blame = blame.next
+    if self.blames != NULL:
+        desk_forget_blames(self, order.asker, order.ticket)
+    desk_cargo_done(self, &order.cargo)
+
+
+cdef void departures_carry_out(Desk* self, double now) noexcept nogil:
+    cdef Order order
+    cdef TicketRecord* ticket
+    cdef CancelRecord* cancel
+    while scheduler_next_order(self.scheduler, &order):
+        if order.kind == ASSIGN:
+            _assign(self, &order)
+        elif order.kind == END:
+            _end(self, &order)
+        elif order.kind == TAKE_BACK:
+            ticket = <TicketRecord*> peers_record(
+                &self.peers, self.doer_peers[order.doer], RETRACT, sizeof(TicketRecord))
+            if ticket != NULL:
+                ticket.ticket = order.token
+        elif order.kind == REVOKE:
+            cancel = <CancelRecord*> peers_record(
+                &self.peers, self.doer_peers[order.doer], CANCEL, sizeof(CancelRecord))
+            if cancel != NULL:
+                cancel.ticket = order.token
+                cancel.flags = 0
+        elif order.kind == KILL:
+            desk_kill(self, order.doer)
+        elif order.kind == BLAME:
+            _note_blame(self, &order)
+        elif order.kind == DISMISS:
+            peers_tell(&self.peers, self.doer_peers[order.doer], STOP, NULL, 0, NULL, 0)

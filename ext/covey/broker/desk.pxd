@@ -1,0 +1,76 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Between the frames and the scheduler: what the desk keeps.
+
+Why: messages become facts and orders become messages here, so that the scheduler knows no frame and
+the loop knows no task. The same desk serves the native loop and the one on pyzmq.
+
+May not know: sockets, clocks, what a parcel says.
+
+Guarantees: a message that the protocol does not allow changes nothing and counts against its peer; a
+function's body is sent to a doer once, ahead of its first task; every ticket that was taken in gets
+one outcome unless its asker left. The two halves of the work are `arrivals` (messages in) and `departures`
+(messages out). Not thread-safe: the loop's lock is around every call.
+"""
+from libc.stdint cimport int32_t, uint8_t, uint32_t, uint64_t
+from covey.broker.bodies cimport BodyTable
+from covey.broker.peers cimport PeerTable
+from covey.broker.scheduler cimport Cargo, Limits, Scheduler
+from covey.wire.bale cimport Bale
+
+cdef struct Blame:
+    Blame* next
+    int32_t asker
+    uint64_t ticket
+    char* line                      # owned
+
+cdef enum ErrandKind:
+    KILL_SLOT = 1
+    SETUP_BROKE = 2
+
+cdef struct Errand:                 # for the keeper
+    Errand* next
+    int kind
+    uint32_t pid
+    Bale* bale                      # SETUP_BROKE: its frame 1 is the sealed error
+
+cdef enum:
+    FAULTS_MAX = 10                 # malformed messages from a peer before it is cut off
+    NO_TASK = 0                     # for a slot's death: none ran
+    UNKNOWN_TASK = 1                # for a slot's death: nobody can tell what ran
+
+cdef struct Desk:
+    Scheduler* scheduler            # owned
+    PeerTable peers
+    BodyTable bodies
+    double lease
+    uint32_t credit_tasks
+    uint64_t credit_bytes
+    int32_t* asker_peers            # scheduler's asker number → peer
+    uint32_t asker_room
+    int32_t* doer_peers
+    uint32_t doer_room
+    int32_t* whose                  # scratch: the asker of each record of a message
+    Blame* blames
+    Errand* errands
+    uint32_t dying
+    bint closing
+    uint64_t malformed
+    uint64_t bodies_sent
+    uint64_t messages_in
+    uint64_t messages_out
+
+cdef int desk_init(Desk* self, const Limits* limits) noexcept nogil
+cdef void desk_free(Desk* self) noexcept nogil
+# Every doer is told to finish and leave, and so is every one that comes.
+cdef void desk_stop_doers(Desk* self) noexcept nogil
+# What the keeper is to do next, or NULL. The caller ends it with desk_errand_done.
+cdef Errand* desk_next_errand(Desk* self) noexcept nogil
+cdef void desk_errand_done(Errand* errand) noexcept nogil
+
+# For the two halves of the desk, arrivals and departures.
+cdef void desk_add_errand(Desk* self, int kind, uint32_t pid, Bale* bale) noexcept nogil
+cdef void desk_kill(Desk* self, int32_t doer) noexcept nogil
+# The row that carried it is gone: so are its share of the bale and of the function's body.
+cdef void desk_cargo_done(Desk* self, const Cargo* cargo) noexcept nogil
+cdef void desk_release_body(Desk* self, int32_t body, uint32_t askers, uint32_t tasks) noexcept nogil
+cdef void desk_forget_blames(Desk* self, int32_t asker, uint64_t ticket) noexcept nogil

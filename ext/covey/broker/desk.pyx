@@ -1,0 +1,129 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""See desk.pxd, the contents page."""
+from libc.stdlib cimport calloc, free, malloc
+from libc.string cimport memset
+
+from covey.broker.bodies cimport bodies_free, bodies_init, bodies_release
+from covey.broker.peers cimport ASKING, DOING, Peer, peers_free, peers_init, peers_tell
+from covey.broker.scheduler cimport (
+    Order, scheduler_free, scheduler_new, scheduler_next_order, scheduler_on_asker_left, scheduler_on_function_forgotten)
+from covey.wire.bale cimport bale_drop, bale_hold
+from covey.wire.protocol cimport FORGET, MAX_RECORDS, STOP, ForgetRecord, TaskRecord
+
+
+cdef int desk_init(Desk* self, const Limits* limits) noexcept nogil:
+    memset(self, 0, sizeof(Desk))
+    self.lease = limits.lease
+    self.credit_tasks = limits.credit_tasks
+    self.credit_bytes = limits.credit_bytes
+    self.scheduler = scheduler_new(limits)
+    self.whose = <int32_t*> malloc(MAX_RECORDS * sizeof(int32_t))
+    if self.scheduler == NULL or self.whose == NULL or peers_init(&self.peers) < 0 or bodies_init(&self.bodies) < 0:
+        return -1
+    return 0
+
+
+cdef void desk_free(Desk* self) noexcept nogil:
+    cdef Order order
+    cdef Blame* blame
+    cdef Errand* errand = desk_next_errand(self)
+    cdef uint32_t i
+    while errand != NULL:
+        desk_errand_done(errand)
+        errand = desk_next_errand(self)
+    # The bales of unfinished tasks come back as the END orders of askers who leave.
+    for i in range(self.peers.room):
+        if self.peers.rows[i].state == ASKING:
+            scheduler_on_asker_left(self.scheduler, self.peers.rows[i].index, 0)
+    while scheduler_next_order(self.scheduler, &order):
+        bale_drop(<Bale*> order.cargo.bale)
+    while self.blames != NULL:
+        blame = self.blames
+        self.blames = blame.next
+        free(blame.line)
+        free(blame)
+    scheduler_free(self.scheduler)
+    bodies_free(&self.bodies)
+    peers_free(&self.peers)
+    free(self.asker_peers)
+    free(self.doer_peers)
+    free(self.whose)
+    memset(self, 0, sizeof(Desk))
+
+
+cdef void desk_release_body(Desk* self, int32_t body, uint32_t askers, uint32_t tasks) noexcept nogil:
+    cdef ForgetRecord record
+    cdef Peer* row
+    cdef uint32_t i
+    if not bodies_release(&self.bodies, body, askers, tasks):
+        return
+    scheduler_on_function_forgotten(self.scheduler, body)
+    record.number = <uint32_t> body + 1
+    for i in range(self.peers.room):
+        row = &self.peers.rows[i]
+        if row.state == DOING and <uint32_t> body < row.known_room and row.known[body]:
+            row.known[body] = 0
+            peers_tell(&self.peers, <int32_t> i, FORGET, &record, sizeof(record), NULL, 0)
+
+
+cdef void desk_cargo_done(Desk* self, const Cargo* cargo) noexcept nogil:
+    """The row that carried it is gone: so are its share of the bale and of the function's body."""
+    cdef Bale* bale = <Bale*> cargo.bale
+    cdef int32_t body
+    if bale == NULL:
+        return
+    body = <int32_t> (<TaskRecord*> (bale.frames[0].data + cargo.offset - sizeof(TaskRecord))).function
+    bale_drop(bale)
+    desk_release_body(self, body, 0, 1)
+
+
+cdef void desk_forget_blames(Desk* self, int32_t asker, uint64_t ticket) noexcept nogil:
+    cdef Blame** link = &self.blames
+    cdef Blame* blame
+    while link[0] != NULL:
+        blame = link[0]
+        if blame.asker == asker and blame.ticket == ticket:
+            link[0] = blame.next
+            free(blame.line)
+            free(blame)
+        else:
+            link = &blame.next
+
+
+cdef void desk_add_errand(Desk* self, int kind, uint32_t pid, Bale* bale) noexcept nogil:
+    cdef Errand** link = &self.errands
+    cdef Errand* errand = <Errand*> calloc(1, sizeof(Errand))
+    if errand == NULL:
+        return
+    while link[0] != NULL:
+        link = &link[0].next
+    link[0] = errand
+    errand.kind = kind
+    errand.pid = pid
+    errand.bale = bale
+    if bale != NULL:
+        bale_hold(bale)
+
+
+cdef void desk_kill(Desk* self, int32_t doer) noexcept nogil:
+    desk_add_errand(self, KILL_SLOT, self.peers.rows[self.doer_peers[doer]].pid, NULL)
+
+
+cdef Errand* desk_next_errand(Desk* self) noexcept nogil:
+    cdef Errand* errand = self.errands
+    if errand != NULL:
+        self.errands = errand.next
+    return errand
+
+
+cdef void desk_errand_done(Errand* errand) noexcept nogil:
+    bale_drop(errand.bale)
+    free(errand)
+
+
+cdef void desk_stop_doers(Desk* self) noexcept nogil:
+    cdef uint32_t i
+    self.closing = True
+    for i in range(self.peers.room):
+        if self.peers.rows[i].state == DOING:
+            peers_tell(&self.peers, <int32_t> i, STOP, NULL, 0, NULL, 0)

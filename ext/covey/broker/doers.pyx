@@ -1,0 +1,205 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""See doers.pxd, the contents page."""
+from libc.stdint cimport uint8_t
+
+from covey.broker.agenda cimport agenda_put, task_stamp
+from covey.broker.orders cimport DISMISS, TAKE_BACK, Order
+from covey.broker.tables cimport (
+    ASKED, CONDEMNED, CONFIRMED, DEEP, DISMISSED, DRAINING, EMPTY, GHOST, LONE, NOWHERE, PARTLY, QUEUED, RUNNING, SOLO,
+    STALLED, TIMED, TIMEOUT, DoerRow, Pool, TaskRow, links_push_back, links_push_front, links_remove, order_new,
+    task_free, tasks_push_back, tasks_push_front, tasks_remove, token_of)
+
+
+cdef inline void _begin(Scheduler* self, DoerRow* doer, int32_t task, double now) noexcept nogil:
+    cdef TaskRow* row = &self.tasks[task]
+    row.state = RUNNING
+    row.start = now
+    doer.running += 1
+    doer.progress = now
+    if row.timeout_ms and not row.marks & TIMED:
+        if agenda_put(self, now + row.timeout_ms * 1e-3, TIMEOUT, task, task_stamp(row)) == 0:
+            row.marks |= TIMED
+            self.timed += 1
+
+
+cdef void doer_take(Scheduler* self, int32_t doer, int32_t task, double now) noexcept nogil:
+    cdef DoerRow* holder = &self.doers[doer]
+    cdef TaskRow* row = &self.tasks[task]
+    tasks_push_back(self.tasks, &holder.head, &holder.tail, task)
+    row.doer = doer
+    row.marks = 0
+    holder.assigned += 1
+    holder.backlog += row.cost
+    self.askers[row.asker].assigned += 1
+    if holder.running < holder.capacity:
+        _begin(self, holder, task, now)
+    else:
+        row.state = QUEUED
+        if holder.upcoming < 0:
+            holder.upcoming = task
+
+
+cdef void doer_drop(Scheduler* self, int32_t task, double now) noexcept nogil:
+    cdef TaskRow* row = &self.tasks[task]
+    cdef DoerRow* holder = &self.doers[row.doer]
+    cdef int32_t following
+    if holder.upcoming == task:
+        holder.upcoming = row.next
+    tasks_remove(self.tasks, &holder.head, &holder.tail, task)
+    holder.assigned -= 1
+    holder.backlog -= row.cost
+    if row.marks:
+        if row.marks & ASKED:
+            doer_answered(self, task)
+        if row.marks & TIMED:
+            self.timed -= 1
+        row.marks = 0
+    if row.state != QUEUED:
+        holder.running -= 1
+        holder.progress = now
+        holder.marks &= <uint8_t> ~STALLED
+        while holder.upcoming >= 0 and holder.running < holder.capacity:
+            following = holder.upcoming
+            holder.upcoming = self.tasks[following].next
+            _begin(self, holder, following, now)
+    if row.state == GHOST:
+        holder.ghosts -= 1
+    else:
+        self.askers[row.asker].assigned -= 1
+    if holder.assigned == 0:
+        holder.marks &= <uint8_t> ~SOLO
+    row.doer = -1
+
+
+cdef void doer_haunt(Scheduler* self, int32_t task) noexcept nogil:
+    cdef TaskRow* row = &self.tasks[task]
+    if row.marks & TIMED:
+        row.marks &= <uint8_t> ~TIMED
+        self.timed -= 1
+    self.askers[row.asker].assigned -= 1
+    self.doers[row.doer].ghosts += 1
+    row.asker = -1
+    row.state = GHOST
+
+
+cdef void doer_lay_ghost(Scheduler* self, int32_t doer, double now) noexcept nogil:
+    cdef int32_t at = self.doers[doer].head
+    while at >= 0 and self.tasks[at].state != QUEUED:
+        if self.tasks[at].state == GHOST:
+            doer_drop(self, at, now)
+            task_free(self, at)
+            return
+        at = self.tasks[at].next
+
+
+cdef void doer_confirm(Scheduler* self, int32_t task, double now) noexcept nogil:
+    cdef TaskRow* row = &self.tasks[task]
+    cdef DoerRow* holder = &self.doers[row.doer]
+    cdef int32_t last
+    # Those that are confirmed stand first, so that a belief that must go is found at the end of what runs.
+    if holder.upcoming == task:
+        holder.upcoming = row.next
+    tasks_remove(self.tasks, &holder.head, &holder.tail, task)
+    tasks_push_front(self.tasks, &holder.head, &holder.tail, task)
+    if row.state == QUEUED:
+        _begin(self, holder, task, now)
+    elif not row.marks & CONFIRMED:
+        row.start = now
+    row.marks |= CONFIRMED
+    if holder.running > holder.capacity:
+        last = self.tasks[holder.upcoming].prev if holder.upcoming >= 0 else holder.tail
+        if self.tasks[last].state == GHOST:
+            doer_drop(self, last, now)
+            task_free(self, last)
+        else:
+            self.tasks[last].state = QUEUED
+            self.tasks[last].marks &= <uint8_t> ~CONFIRMED
+            holder.running -= 1
+            holder.upcoming = last
+
+
+cdef int doer_ask(Scheduler* self, int32_t task) noexcept nogil:
+    cdef TaskRow* row = &self.tasks[task]
+    cdef Order* order = order_new(self, TAKE_BACK)
+    if order == NULL:
+        return -1
+    order.doer = row.doer
+    order.asker = row.asker
+    order.function = row.function
+    order.token = token_of(row, task)
+    order.ticket = row.ticket
+    order.attempt = row.attempt
+    order.resource = row.resource
+    row.marks |= ASKED
+    self.doers[row.doer].asked += 1
+    self.pools[row.resource].asked += 1
+    return 0
+
+
+cdef void doer_answered(Scheduler* self, int32_t task) noexcept nogil:
+    cdef TaskRow* row = &self.tasks[task]
+    row.marks &= <uint8_t> ~ASKED
+    self.doers[row.doer].asked -= 1
+    self.pools[row.resource].asked -= 1
+
+
+cdef inline int _place_of(const Scheduler* self, const DoerRow* row, int32_t doer) noexcept nogil:
+    if row.marks & (DRAINING | CONDEMNED | SOLO) or self.pools[row.resource].reserved == doer:
+        return NOWHERE
+    if row.assigned == 0:
+        return EMPTY
+    if row.assigned < row.capacity:
+        return PARTLY
+    if row.assigned >= row.window or row.marks & STALLED:
+        return NOWHERE
+    if row.assigned == row.running:
+        return LONE
+    return DEEP if row.backlog < row.room else NOWHERE
+
+
+cdef void doer_settle(Scheduler* self, int32_t doer, bint moved) noexcept nogil:
+    cdef DoerRow* row = &self.doers[doer]
+    cdef Pool* pool = &self.pools[row.resource]
+    cdef int place
+    cdef bint laden = row.assigned > row.running and row.asked == 0 and not row.marks & (DRAINING | CONDEMNED)
+    cdef Order* order
+    if pool.reserved == doer and row.marks & (DRAINING | CONDEMNED):
+        pool.reserved = -1
+    place = _place_of(self, row, doer)
+    if place != row.place:
+        if row.place != NOWHERE:
+            links_remove(self.place_links, &pool.places[row.place], doer)
+        if place == EMPTY:
+            # The last one to become empty is the warmest, here and there.
+            links_push_front(self.place_links, &pool.places[EMPTY], doer)
+        elif place != NOWHERE:
+            links_push_back(self.place_links, &pool.places[place], doer)
+        row.place = <uint8_t> place
+    if laden:
+        if not row.laden:
+            links_push_back(self.laden_links, &pool.laden, doer)
+            row.laden = 1
+        elif moved and pool.laden.tail != doer:
+            links_remove(self.laden_links, &pool.laden, doer)
+            links_push_back(self.laden_links, &pool.laden, doer)
+    elif row.laden:
+        links_remove(self.laden_links, &pool.laden, doer)
+        row.laden = 0
+    if row.assigned == 0 and row.marks & (DRAINING | DISMISSED) == DRAINING:
+        order = order_new(self, DISMISS)
+        if order != NULL:
+            order.doer = doer
+            row.marks |= DISMISSED
+
+
+cdef void doer_unlist(Scheduler* self, int32_t doer) noexcept nogil:
+    cdef DoerRow* row = &self.doers[doer]
+    cdef Pool* pool = &self.pools[row.resource]
+    if row.place != NOWHERE:
+        links_remove(self.place_links, &pool.places[row.place], doer)
+        row.place = NOWHERE
+    if row.laden:
+        links_remove(self.laden_links, &pool.laden, doer)
+        row.laden = 0
+    if pool.reserved == doer:
+        pool.reserved = -1

@@ -1,0 +1,97 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""What is said to the scheduler and what it says: the records that cross its border.
+
+Why apart from scheduler.pxd: the tables are made of these records, and scheduler.pxd hands out the
+tables, so they stand one step below both. `scheduler.pxd` passes every name on; cimport from there.
+
+May not know: tables, sockets, clocks. Plain values only; what a pointer points to is never looked at.
+"""
+from libc.stdint cimport int16_t, int32_t, uint8_t, uint32_t, uint64_t
+
+# What a task carries for the caller. Opaque here.
+cdef struct Cargo:
+    void* bale                  # the message the parcel came in; owned by the caller
+    uint32_t offset
+    uint32_t length
+
+# The settings, taken once. Seconds unless the name says otherwise.
+cdef struct Limits:
+    double quantum              # estimated work to keep queued at a doer, so that it never waits for us
+    double lone_above           # tasks estimated longer than this are never queued behind another
+    double retract_after        # what waits at a doer longer than this may be taken back for an idle one
+    double lease                # a doer silent for longer is given up
+    double pause                # a gap between two ticks longer than this was ours: leases are extended by it
+    double first_guess          # estimate for a function never measured
+    uint32_t crash_limit        # slots that may die under a task
+    uint32_t loss_limit         # doers that may be lost under a task
+    uint32_t credit_tasks       # an asker may have so many tasks unfinished
+    uint64_t credit_bytes       # and so many bytes
+
+# Why a doer left.
+cdef enum Leaving:
+    LEFT_PLANNED = 0            # its tasks go back, nobody is blamed
+    LEFT_CRASHED = 1            # the slot died: what ran is blamed, what waited is not
+    LEFT_LOST = 2               # the machine or the link is gone: loss count of what ran
+    LEFT_KILLED = 3             # we killed it (timeout, forced cancel): only the task meant is concerned
+
+# What on_task says of a task that it does not take.
+cdef enum Refusal:
+    DUPLICATE = -1              # the asker has an unfinished task of that ticket
+    OVER_CREDIT = -2
+    NO_MEMORY = -3
+    NO_SUCH = -4                # unknown asker or resource
+
+# What on_outcome says.
+cdef enum Ruling:
+    STALE = 0                   # nobody waits for it (cancelled, already done, or never ours): drop it
+    ACCEPTED = 1                # pass it to the asker; the row is gone, its cargo is yours to free
+    AGAIN = 2                   # an ERROR with retries left: the task waits again; drop it
+
+cdef struct Verdict:
+    int ruling
+    int32_t asker               # valid for ACCEPTED
+    uint64_t ticket             # the asker's ticket; valid for ACCEPTED
+    uint8_t attempt
+    Cargo cargo                 # valid for ACCEPTED
+
+cdef enum OrderKind:
+    ASSIGN = 1                  # give `token` to `doer`: cargo (still owned by the row), function, …
+    TAKE_BACK = 2               # ask `doer` to give `token` back unless it runs
+    REVOKE = 3                  # tell `doer` that the outcome of `token` is no longer wanted
+    KILL = 4                    # kill `doer`: `token` must stop now
+    BLAME = 5                   # `doer` died under `token` (attempt in `attempt`): note who and how, for END
+    END = 6                     # the task ended here: tell `asker` (-1: nobody) `status` of `ticket`; free `cargo`
+    DISMISS = 7                 # `doer` is drained and holds nothing: let it go
+
+cdef struct Order:
+    int32_t kind
+    int32_t doer
+    int32_t asker
+    int32_t function
+    uint64_t token              # lease: row index | row generation | attempt
+    uint64_t ticket             # the asker's
+    Cargo cargo
+    uint32_t timeout_ms
+    uint8_t status              # of an END
+    uint8_t attempt
+    uint8_t flags               # of the TaskRecord
+    uint8_t crashes
+    uint8_t resource
+    uint8_t retries
+    int16_t priority
+
+# A frozen count of everything; what statistics() shows.
+cdef struct Totals:
+    uint64_t waiting
+    uint64_t assigned           # at doers, running or queued there
+    uint64_t running            # of those, the ones believed to run
+    uint64_t accepted           # outcomes passed on, ever
+    uint64_t ended              # tasks ended here, ever (cancelled, poisoned, timed out, lost …)
+    uint64_t stale              # outcomes dropped, ever
+    uint64_t retried
+    uint64_t crashes
+    uint64_t losses
+    uint64_t retracted
+    uint64_t doers
+    uint64_t askers
+    uint64_t decisions          # assignments, ever

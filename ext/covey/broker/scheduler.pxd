@@ -1,0 +1,59 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Which doer gets which task: the contents page of the scheduler.
+
+Why: every decision of covey is taken here, and nowhere else. Facts come in as function calls,
+orders go out through a list that the caller empties; `now` (seconds, monotonic) is an argument.
+
+May not know: sockets, clocks, pickles, frames. What a task carries is `Cargo`, which is kept and
+handed back, never looked at.
+
+Guarantees: a task is in exactly one place; it ends exactly once; every row that goes away gives its
+cargo back exactly once (in the Verdict of an accepted outcome or in an END order); a doer never
+holds more than its window; an asker's credit is what it was told. `scheduler_validate` re-derives
+all of this. Not thread-safe: one thread at a time, and none of it needs the GIL.
+"""
+from libc.stdint cimport int16_t, int32_t, uint8_t, uint32_t, uint64_t
+
+from covey.broker.orders cimport (
+    AGAIN, ACCEPTED, ASSIGN, BLAME, DISMISS, DUPLICATE, END, KILL, LEFT_CRASHED, LEFT_KILLED, LEFT_LOST, LEFT_PLANNED,
+    NO_MEMORY, NO_SUCH, OVER_CREDIT, REVOKE, STALE, TAKE_BACK,
+    Cargo, Leaving, Limits, Order, OrderKind, Refusal, Ruling, Totals, Verdict)
+from covey.broker.tables cimport Scheduler
+
+cdef Scheduler* scheduler_new(const Limits* limits) noexcept nogil
+cdef void scheduler_free(Scheduler* self) noexcept nogil
+
+# Facts. Each returns 0 or an index, or a negative number for a fact that cannot be.
+cdef int32_t scheduler_on_asker_joined(Scheduler* self, double weight, double now) noexcept nogil
+# Its waiting tasks END to nobody, its running ones are revoked.
+cdef int scheduler_on_asker_left(Scheduler* self, int32_t asker, double now) noexcept nogil
+cdef int32_t scheduler_on_doer_joined(Scheduler* self, int resource, uint32_t capacity, uint32_t window, double now) noexcept nogil
+cdef int scheduler_on_doer_left(Scheduler* self, int32_t doer, int why, double now) noexcept nogil
+# No new tasks; what waits there is asked back; DISMISS when it holds nothing.
+cdef int scheduler_on_drain(Scheduler* self, int32_t doer, double now) noexcept nogil
+cdef int scheduler_on_heard(Scheduler* self, int32_t doer, double now) noexcept nogil
+# A function number is an index that the caller keeps dense; its measured duration lives here.
+cdef int scheduler_on_function_forgotten(Scheduler* self, int32_t function) noexcept nogil
+cdef int32_t scheduler_on_task(
+    Scheduler* self, int32_t asker, uint64_t ticket, int32_t function, int resource, int16_t priority, uint8_t flags,
+    uint8_t retries, uint8_t crashes, uint32_t timeout_ms, const Cargo* cargo, double now) noexcept nogil
+cdef int scheduler_on_started(Scheduler* self, int32_t doer, uint64_t token, double now) noexcept nogil
+cdef Verdict scheduler_on_outcome(
+    Scheduler* self, int32_t doer, uint64_t token, int status, uint32_t run_us, double now) noexcept nogil
+cdef int scheduler_on_given_back(Scheduler* self, int32_t doer, uint64_t token, bint given_back, double now) noexcept nogil
+# Waiting: END with CANCELLED. At a doer: END with CANCELLED at once, and REVOKE (with `force` and if it runs: KILL).
+# 1 if the task was known, else 0.
+cdef int scheduler_on_cancel(Scheduler* self, int32_t asker, uint64_t ticket, bint force, double now) noexcept nogil
+# Whose a token is (for OUTPUT and STARTED): 1 and the asker and ticket, or 0.
+cdef int scheduler_find(Scheduler* self, uint64_t token, int32_t* asker, uint64_t* ticket) noexcept nogil
+
+# Decisions. Call after a batch of facts: assigns what can be assigned, judges leases and timeouts, takes back.
+cdef void scheduler_decide(Scheduler* self, double now) noexcept nogil
+# When scheduler_decide should be called again though nothing happened; infinity if never.
+cdef double scheduler_next_time(Scheduler* self, double now) noexcept nogil
+# The oldest order not yet handed out, or 0. The order is a copy.
+cdef bint scheduler_next_order(Scheduler* self, Order* order) noexcept nogil
+
+cdef void scheduler_totals(Scheduler* self, Totals* totals) noexcept nogil
+# 0, or the number of the first invariant that does not hold (see validate.pyx for what each says).
+cdef int scheduler_validate(Scheduler* self) noexcept nogil

@@ -1,0 +1,392 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""See scheduler.pxd, the contents page. Here are the facts; what follows from them is in decisions.pyx.
+
+    fact ─→ scheduler_on_…  ─→ tables ─→ scheduler_decide ─→ orders
+              │                             │
+              ├ tickets   who calls it what ├ shares    whose turn it is
+              └ endings   who is told       └ doers     who has a place
+
+A token names an attempt: the row, its birth, the attempt. Any attempt of a task that is not ended may bring
+its outcome, and the first one counts: what an attempt did is done, whichever we believed in. After that the
+birth no longer fits, and the token is stale.
+"""
+from libc.math cimport isfinite
+from libc.string cimport memset
+
+from covey.broker.agenda cimport agenda_put
+from covey.broker.decisions cimport decisions_next_time, decisions_take
+from covey.broker.doers cimport (
+    doer_answered, doer_ask, doer_confirm, doer_drop, doer_lay_ghost, doer_settle, doer_unlist)
+from covey.broker.endings cimport (
+    doer_unload, task_end, task_part, task_return, task_revoke, task_stop, task_wait, task_withdraw)
+from covey.broker.tables cimport (
+    ASKED, DRAINING, GHOST, LEASE, LONGEST, QUEUED, POOLS, RUNNING, STALLED, TICKS_A_SECOND, AskerRow, DoerRow, FunctionRow, TaskRow, asker_free, asker_known, asker_new, doer_free,
+    doer_known, doer_new, function_row, tables_free, tables_new, task_free, task_new, task_of)
+from covey.broker.tickets cimport ticket_add, ticket_find
+from covey.broker.validate cimport validate
+from covey.wire.protocol cimport CANCELLED, ERROR, VALUE
+
+cdef enum:
+    TICKS_A_MICROSECOND = TICKS_A_SECOND // 1000000
+    UNMEASURABLE = 3            # ticks counted for what ran less than a microsecond
+    MEMORY = 8                  # runs that the mean remembers, about
+
+
+cdef Scheduler* scheduler_new(const Limits* limits) noexcept nogil:
+    return tables_new(limits)
+
+
+cdef void scheduler_free(Scheduler* self) noexcept nogil:
+    tables_free(self)
+
+
+cdef int32_t scheduler_on_asker_joined(Scheduler* self, double weight, double now) noexcept nogil:
+    cdef int32_t asker = asker_new(self)
+    if asker < 0:
+        return NO_MEMORY
+    self.askers[asker].stride = 1.0 / weight if weight > 0 and isfinite(weight) else 1.0
+    return asker
+
+
+cdef int scheduler_on_asker_left(Scheduler* self, int32_t asker, double now) noexcept nogil:
+    cdef AskerRow* row
+    cdef int32_t at, following
+    cdef uint32_t i
+    cdef int resource
+    if not asker_known(self, asker):
+        return NO_SUCH
+    row = &self.askers[asker]
+    # What was said to it and is not handed out yet is said to nobody: its number may soon be another's.
+    for i in range(self.order_head, self.order_tail):
+        if self.orders[i].asker == asker and self.orders[i].kind == END:
+            self.orders[i].asker = -1
+    for resource in range(POOLS):
+        while row.shares[resource].waiting:
+            # An empty lane may stand before the last one, never behind it.
+            at = row.shares[resource].lanes[row.shares[resource].lane_count - 1].head
+            task_withdraw(self, at)
+            task_end(self, at, CANCELLED, True)
+            task_free(self, at)
+        at = self.pools[resource].suspects.head
+        while at >= 0:
+            following = self.tasks[at].next
+            if self.tasks[at].asker == asker:
+                task_withdraw(self, at)
+                task_end(self, at, CANCELLED, True)
+                task_free(self, at)
+            at = following
+    # An asker has no list of what it has at doers: leaving is rare, and such a list would cost every task.
+    for i in range(self.doer_used):
+        if row.assigned == 0:
+            break
+        if not self.doers[i].alive:
+            continue
+        at = self.doers[i].head
+        while at >= 0:
+            following = self.tasks[at].next
+            if self.tasks[at].asker == asker:
+                task_end(self, at, CANCELLED, True)
+                task_revoke(self, at, now)
+            at = following
+    asker_free(self, asker)
+    return 0
+
+
+cdef int32_t scheduler_on_doer_joined(
+        Scheduler* self, int resource, uint32_t capacity, uint32_t window, double now) noexcept nogil:
+    cdef int32_t doer
+    cdef DoerRow* row
+    cdef double room
+    if resource < 0 or resource >= POOLS:
+        return NO_SUCH
+    doer = doer_new(self)
+    if doer < 0:
+        return NO_MEMORY
+    row = &self.doers[doer]
+    row.resource = <uint8_t> resource
+    row.capacity = max(capacity, 1)
+    row.window = max(window, row.capacity)
+    room = self.limits.quantum * TICKS_A_SECOND * row.capacity
+    row.room = <uint64_t> min(max(room, 0.0), 1e15)
+    row.heard = now - self.paused
+    row.progress = now
+    if self.limits.lease > 0 and isfinite(self.limits.lease):
+        agenda_put(self, now + self.limits.lease, LEASE, doer, row.birth)
+    doer_settle(self, doer, False)
+    return doer
+
+
+cdef int scheduler_on_doer_left(Scheduler* self, int32_t doer, int why, double now) noexcept nogil:
+    if not doer_known(self, doer):
+        return NO_SUCH
+    doer_unlist(self, doer)
+    doer_unload(self, doer, why, now)
+    doer_free(self, doer)
+    return 0
+
+
+cdef int scheduler_on_drain(Scheduler* self, int32_t doer, double now) noexcept nogil:
+    cdef int32_t at
+    if not doer_known(self, doer):
+        return NO_SUCH
+    if self.doers[doer].marks & DRAINING:
+        return 0
+    self.doers[doer].marks |= DRAINING
+    at = self.doers[doer].tail
+    while at >= 0 and self.tasks[at].state == QUEUED:
+        if not self.tasks[at].marks & ASKED:
+            doer_ask(self, at)
+        at = self.tasks[at].prev
+    doer_settle(self, doer, False)
+    return 0
+
+
+cdef int scheduler_on_heard(Scheduler* self, int32_t doer, double now) noexcept nogil:
+    if not doer_known(self, doer):
+        return NO_SUCH
+    self.doers[doer].heard = now - self.paused
+    return 0
+
+
+cdef int scheduler_on_function_forgotten(Scheduler* self, int32_t function) noexcept nogil:
+    if function < 0 or <uint32_t> function >= self.function_room:
+        return NO_SUCH
+    # The number may come to mean another function.
+    memset(&self.functions[function], 0, sizeof(FunctionRow))
+    return 0
+
+
+cdef int32_t scheduler_on_task(
+        Scheduler* self, int32_t asker, uint64_t ticket, int32_t function, int resource, int16_t priority,
+        uint8_t flags, uint8_t retries, uint8_t crashes, uint32_t timeout_ms, const Cargo* cargo,
+        double now) noexcept nogil:
+    cdef AskerRow* owner
+    cdef TaskRow* row
+    cdef int32_t task
+    if not asker_known(self, asker) or resource < 0 or resource >= POOLS or function < 0:
+        return NO_SUCH
+    owner = &self.askers[asker]
+    if ticket_find(self, asker, ticket) >= 0:
+        return DUPLICATE
+    # A parcel that is larger than all credit may come alone, or it never could.
+    if owner.unfinished and (
+            owner.unfinished >= self.limits.credit_tasks or owner.bytes + cargo.length > self.limits.credit_bytes):
+        return OVER_CREDIT
+    if function_row(self, function) == NULL:
+        return NO_MEMORY
+    task = task_new(self)
+    if task < 0:
+        return NO_MEMORY
+    row = &self.tasks[task]
+    row.ticket = ticket
+    row.cargo = cargo[0]
+    row.asker = asker
+    row.function = function
+    row.timeout_ms = timeout_ms
+    row.priority = priority
+    row.flags = flags
+    row.retries = retries
+    row.crashes = crashes
+    row.resource = <uint8_t> resource
+    ticket_add(self, task)
+    owner.unfinished += 1
+    owner.bytes += cargo.length
+    if task_wait(self, task, False) < 0:
+        task_part(self, task)
+        task_free(self, task)
+        return NO_MEMORY
+    return task
+
+
+cdef int scheduler_on_started(Scheduler* self, int32_t doer, uint64_t token, double now) noexcept nogil:
+    cdef int32_t task = task_of(self, token)
+    scheduler_on_heard(self, doer, now)
+    if not _is_there(self, task, doer, token):
+        return 0
+    doer_confirm(self, task, now)
+    doer_settle(self, doer, False)
+    return 1
+
+
+# Whether the doer holds the task, and by that very attempt.
+cdef inline bint _is_there(const Scheduler* self, int32_t task, int32_t doer, uint64_t token) noexcept nogil:
+    return (
+        task >= 0 and doer >= 0 and self.tasks[task].doer == doer
+        and self.tasks[task].attempt == <uint8_t> (token >> 56))
+
+
+cdef void _measure(Scheduler* self, int32_t function, uint32_t run_us) noexcept nogil:
+    cdef FunctionRow* row = &self.functions[function]
+    cdef double ticks = <double> run_us * TICKS_A_MICROSECOND if run_us else UNMEASURABLE
+    if row.count < MEMORY:
+        row.count += 1
+    if row.count == 1 or (row.count == 2 and ticks < row.mean):
+        # The first run pays for imports and cold caches; it should not be remembered for what it was.
+        row.mean = ticks
+    else:
+        row.mean += (ticks - row.mean) / row.count
+    row.cost = LONGEST if row.mean >= <double> LONGEST else 1 if row.mean < 1 else <uint32_t> row.mean
+
+
+cdef void _leave_doer(Scheduler* self, int32_t task, int32_t doer, double now) noexcept nogil:
+    cdef bint waited = self.tasks[task].state == QUEUED
+    cdef DoerRow* row = &self.doers[doer]
+    doer_drop(self, task, now)
+    if waited:
+        row.progress = now
+        row.marks &= <uint8_t> ~STALLED
+        if row.ghosts:
+            doer_lay_ghost(self, doer, now)
+
+
+cdef Verdict scheduler_on_outcome(
+        Scheduler* self, int32_t doer, uint64_t token, int status, uint32_t run_us, double now) noexcept nogil:
+    cdef Verdict verdict
+    cdef int32_t task = task_of(self, token)
+    cdef uint8_t attempt = <uint8_t> (token >> 56)
+    cdef TaskRow* row
+    cdef bint there
+    verdict.ruling = STALE
+    verdict.asker = -1
+    verdict.ticket = 0
+    verdict.attempt = attempt
+    memset(&verdict.cargo, 0, sizeof(Cargo))
+    if doer_known(self, doer):
+        self.doers[doer].heard = now - self.paused
+    if task < 0:
+        self.stale += 1
+        return verdict
+    row = &self.tasks[task]
+    there = _is_there(self, task, doer, token)
+    if row.state == GHOST:
+        if there:
+            doer_drop(self, task, now)
+            task_free(self, task)
+            doer_settle(self, doer, True)
+        self.stale += 1
+        return verdict
+    if attempt == 0 or attempt > row.attempt:
+        self.stale += 1
+        return verdict
+    if status == VALUE or status == ERROR:
+        _measure(self, row.function, run_us)
+    if status == ERROR and row.retries:
+        row.retries -= 1
+        self.retried += 1
+        verdict.ruling = AGAIN
+        if there:
+            _leave_doer(self, task, doer, now)
+            task_return(self, task, False)
+            doer_settle(self, doer, True)
+        # Otherwise a later attempt is under way or waits already.
+        return verdict
+    verdict.ruling = ACCEPTED
+    verdict.asker = row.asker
+    verdict.ticket = row.ticket
+    verdict.cargo = row.cargo
+    self.accepted += 1
+    task_part(self, task)
+    if there:
+        _leave_doer(self, task, doer, now)
+        task_free(self, task)
+        doer_settle(self, doer, True)
+    elif row.doer >= 0:
+        task_revoke(self, task, now)
+    else:
+        task_withdraw(self, task)
+        task_free(self, task)
+    return verdict
+
+
+cdef int scheduler_on_given_back(
+        Scheduler* self, int32_t doer, uint64_t token, bint given_back, double now) noexcept nogil:
+    cdef int32_t task = task_of(self, token)
+    scheduler_on_heard(self, doer, now)
+    if not _is_there(self, task, doer, token) or not self.tasks[task].marks & ASKED:
+        return 0
+    if not given_back:
+        doer_answered(self, task)
+        if self.tasks[task].state == QUEUED:
+            doer_confirm(self, task, now)
+    else:
+        doer_drop(self, task, now)
+        if self.tasks[task].state == GHOST:
+            task_free(self, task)
+        else:
+            task_return(self, task, True)
+    doer_settle(self, doer, False)
+    return 1
+
+
+cdef int scheduler_on_cancel(Scheduler* self, int32_t asker, uint64_t ticket, bint force, double now) noexcept nogil:
+    cdef int32_t task
+    if not asker_known(self, asker):
+        return 0
+    task = ticket_find(self, asker, ticket)
+    if task < 0:
+        return 0
+    if self.tasks[task].doer < 0:
+        task_withdraw(self, task)
+        task_end(self, task, CANCELLED, False)
+        task_free(self, task)
+    elif force and self.tasks[task].state == RUNNING:
+        task_stop(self, task, CANCELLED, now)
+    else:
+        task_end(self, task, CANCELLED, False)
+        task_revoke(self, task, now)
+    return 1
+
+
+cdef int scheduler_find(Scheduler* self, uint64_t token, int32_t* asker, uint64_t* ticket) noexcept nogil:
+    cdef int32_t task = task_of(self, token)
+    if task < 0 or self.tasks[task].state == GHOST:
+        return 0
+    asker[0] = self.tasks[task].asker
+    ticket[0] = self.tasks[task].ticket
+    return 1
+
+
+cdef void scheduler_decide(Scheduler* self, double now) noexcept nogil:
+    decisions_take(self, now)
+
+
+cdef double scheduler_next_time(Scheduler* self, double now) noexcept nogil:
+    return decisions_next_time(self, now)
+
+
+cdef bint scheduler_next_order(Scheduler* self, Order* order) noexcept nogil:
+    if self.order_head == self.order_tail:
+        self.order_head = 0
+        self.order_tail = 0
+        return False
+    order[0] = self.orders[self.order_head]
+    self.order_head += 1
+    return True
+
+
+cdef void scheduler_totals(Scheduler* self, Totals* totals) noexcept nogil:
+    cdef DoerRow* row
+    cdef uint32_t i
+    cdef int resource
+    memset(totals, 0, sizeof(Totals))
+    for resource in range(POOLS):
+        totals.waiting += self.pools[resource].waiting + self.pools[resource].suspects.length
+    for i in range(self.doer_used):
+        row = &self.doers[i]
+        if row.alive:
+            totals.assigned += row.assigned - row.ghosts
+            totals.running += row.running - row.ghosts
+    totals.accepted = self.accepted
+    totals.ended = self.ended
+    totals.stale = self.stale
+    totals.retried = self.retried
+    totals.crashes = self.crashes
+    totals.losses = self.losses
+    totals.retracted = self.retracted
+    totals.doers = self.doer_count
+    totals.askers = self.asker_count
+    totals.decisions = self.decisions
+
+
+cdef int scheduler_validate(Scheduler* self) noexcept nogil:
+    return validate(self)

@@ -1,0 +1,69 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""See wake.pxd, the contents page."""
+from posix.unistd cimport close, read, write
+
+cdef extern from *:
+    """
+    #include <fcntl.h>
+    #include <poll.h>
+    #include <unistd.h>
+    static int covey_pipe(int* ends) {
+        if (pipe(ends) < 0) { ends[0] = ends[1] = -1; return -1; }
+        for (int i = 0; i < 2; i++) {
+            fcntl(ends[i], F_SETFD, FD_CLOEXEC);
+            fcntl(ends[i], F_SETFL, O_NONBLOCK);
+        }
+        return 0;
+    }
+    /* A bit for each readable descriptor, in the order given; negative descriptors are passed over. */
+    static int covey_wait(int a, int b, int c, int milliseconds) {
+        struct pollfd items[3] = {{a, POLLIN, 0}, {b, POLLIN, 0}, {c, POLLIN, 0}};
+        if (poll(items, 3, milliseconds) <= 0) return 0;
+        return (items[0].revents != 0) | (items[1].revents != 0) << 1 | (items[2].revents != 0) << 2;
+    }
+    """
+    int covey_pipe(int* ends) noexcept nogil
+    int covey_wait(int a, int b, int c, int milliseconds) noexcept nogil
+
+
+cdef int wake_init(Wake* self) noexcept nogil:
+    return covey_pipe(self.ends)
+
+
+cdef void wake_free(Wake* self) noexcept nogil:
+    if self.ends[0] >= 0:
+        close(self.ends[0])
+        close(self.ends[1])
+    self.ends[0] = self.ends[1] = -1
+
+
+cdef void wake_ring(Wake* self) noexcept nogil:
+    cdef char byte = 0
+    # A full pipe has rung already.
+    write(self.ends[1], &byte, 1)
+
+
+cdef void wake_drain(Wake* self) noexcept nogil:
+    cdef char bytes[256]
+    while read(self.ends[0], bytes, sizeof(bytes)) == sizeof(bytes):
+        pass
+
+
+cdef int wake_wait3(Wake* self, int fd, int other, double seconds) noexcept nogil:
+    cdef int milliseconds
+    cdef int readable
+    if seconds <= 0:
+        milliseconds = 0
+    elif seconds > 3600:
+        milliseconds = -1
+    else:
+        # Rounded up, lest a wait that is nearly over become a spin.
+        milliseconds = <int> (seconds * 1000) + 1
+    readable = covey_wait(self.ends[0], fd, other, milliseconds)
+    if readable & 1:
+        wake_drain(self)
+    return (readable >> 2) & 1
+
+
+cdef void wake_wait(Wake* self, int fd, double seconds) noexcept nogil:
+    wake_wait3(self, fd, -1, seconds)

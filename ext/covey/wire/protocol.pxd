@@ -1,0 +1,196 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""The covey protocol, version 1.
+
+Why: every link between two parts of covey (client and broker, broker and node, node and slot)
+speaks these messages and no others. One end *asks*, the other *does*; who dialled whom does not
+matter. `docs/reference/protocol.md` is generated from this page.
+
+A message is one or more ZeroMQ frames. The first opens with a Header, followed by `count`
+records of the header's kind, back to back, without padding. All numbers are little-endian.
+A number, once given here, keeps its meaning for ever; new meanings get new numbers.
+
+May not know: sockets, pickles, Python objects. A parcel is bytes from end to end.
+Guarantees: `wire_check` accepts a message only if every record of it lies inside its frames,
+so whatever walks an accepted message needs no further bounds check.
+"""
+from libc.stdint cimport int16_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
+
+# MAGIC is "CVEY" as the bytes stand on the wire. A peer of another VERSION is refused by name.
+cdef enum:
+    MAGIC = 0x59455643
+    VERSION = 1
+
+# Limits: what a receiver must accept and a sender must not exceed.
+cdef enum:
+    MAX_RECORDS = 4096          # records in one message
+    MAX_EXTRA = 65535           # extra frames behind the first one
+    MAX_NAME = 255              # bytes of a host name or a refusal's reason
+    BATCH_BYTES = 65536         # a sender closes a batch of small records near this size
+    NO_FUNCTION = 0             # function numbers start at 1
+
+# Kind: what a message's records are. Below 16 either end may send it; 16 to 31 go from asker
+# to doer; 32 to 47 go from doer to asker.
+cdef enum Kind:
+    HELLO = 1                   # first message of a dialling end: who I am
+    WELCOME = 2                 # answer to HELLO: who you are here, and your credit
+    REFUSE = 3                  # answer to HELLO: why not; the link ends
+    BYE = 4                     # I leave; what you gave me and I did not finish is yours again
+    BEAT = 5                    # I live; no records
+    FUNCTION = 16               # a function's number on this link, its digest and its body
+    FORGET = 17                 # that number will not be used again
+    TASKS = 18                  # do these
+    CANCEL = 19                 # the outcome of these is no longer wanted
+    RETRACT = 20                # give these back unless they have started
+    STOP = 21                   # finish what runs, then leave; no records
+    OUTCOMES = 32               # these are done
+    STARTED = 33                # these run now (sent only for tasks that take long)
+    RETRACTED = 34              # answer to RETRACT
+    OUTPUT = 35                 # what a task printed or logged
+    CREDIT = 36                 # how much you may have unfinished here, from now on
+
+# Flag of a Header.
+cdef enum Flag:
+    EXTRA = 1                   # one record, and the frames behind the first belong to it
+
+# Role in HELLO.
+cdef enum Role:
+    ASKER = 1                   # the sender will ask
+    DOER = 2                    # the sender will do
+
+# Resource: what a doer has and a task needs.
+cdef enum Resource:
+    CPU = 0
+    GPU = 1
+    RESOURCES = 2               # how many there are; not a resource
+
+# TaskFlag.
+cdef enum TaskFlag:
+    SPLITTABLE = 1              # a bundle of calls: hand it back as BROKEN at its first crash
+
+# CancelFlag.
+cdef enum CancelFlag:
+    FORCE = 1                   # even if it runs: the slot under it is killed and replaced
+
+# Status of an outcome: how the task ended.
+cdef enum Status:
+    VALUE = 1                   # the payload is the value
+    ERROR = 2                   # the payload is the user's exception
+    CANCELLED = 3               # by CANCEL; no payload
+    POISONED = 4                # too many slots died under it; payload: a UTF-8 line an attempt
+    TIMED_OUT = 5               # it ran longer than it was allowed; payload: a UTF-8 line
+    LOST = 6                    # too many machines were lost under it; payload: a UTF-8 line an attempt
+    BROKEN = 7                  # a SPLITTABLE task whose slot died; payload: a UTF-8 line an attempt
+    REFUSED = 8                 # no doer may take it; payload: a UTF-8 reason
+    LAST_STATUS = 8
+
+# Stream in OUTPUT.
+cdef enum Stream:
+    STDOUT = 1
+    STDERR = 2
+    LOG = 3                     # a log record, sealed by the codec
+
+# Reason of a REFUSE, a BYE or a credit of nothing.
+cdef enum Reason:
+    PLANNED = 0                 # nothing is wrong: a slot retires, a client closes
+    BAD_VERSION = 1
+    BAD_PYTHON = 2              # the two Pythons cannot read each other's functions
+    BAD_MESSAGE = 3
+    BAD_ROLE = 4
+    SETUP_FAILED = 5            # the slot's initializer raised; a sealed error follows as extra frame
+    SHUTTING_DOWN = 6
+
+# What `wire_check` finds wrong. Negative, so that it cannot be mistaken for a kind.
+cdef enum Fault:
+    TOO_SHORT = -1              # shorter than its header or its records
+    NOT_COVEY = -2              # wrong magic
+    OTHER_VERSION = -3
+    UNKNOWN_KIND = -4
+    TOO_MANY = -5               # over MAX_RECORDS or MAX_EXTRA
+    TRAILING = -6               # bytes left behind the last record
+    STRAY_FRAMES = -7           # extra frames without EXTRA, or EXTRA with other than one record
+    BAD_FIELD = -8              # a field holds a value that this page does not give
+
+cdef packed struct Header:      # opens every message
+    uint32_t magic
+    uint8_t version
+    uint8_t kind
+    uint16_t flags
+    uint32_t count
+    uint32_t spare              # 0
+
+cdef packed struct HelloRecord:
+    uint8_t role
+    uint8_t resource            # of a doer
+    uint16_t python             # major << 8 | minor
+    uint32_t pid
+    uint32_t number             # of a slot, as its node numbered it; else 0
+    uint32_t capacity           # tasks a doer runs at once
+    uint32_t window             # tasks a doer accepts unfinished, running ones included
+    uint32_t length             # of the host name that follows, UTF-8
+
+cdef packed struct WelcomeRecord:
+    uint32_t peer               # what the sender calls the receiver; for logs only
+    uint32_t tasks              # credit: tasks an asker may have unfinished
+    uint64_t bytes              # credit: bytes of parcels it may have unfinished
+    uint32_t beat_ms            # a doer that is silent for longer may be given up
+    uint32_t slots              # how many tasks are run at once here, now
+
+cdef packed struct RefuseRecord:    # also the record of BYE
+    uint32_t reason
+    uint32_t length             # of the UTF-8 sentence that follows
+
+cdef packed struct FunctionRecord:
+    uint32_t number
+    uint32_t length             # of the body that follows
+    uint8_t digest[16]
+
+cdef packed struct ForgetRecord:
+    uint32_t number
+
+cdef packed struct TaskRecord:
+    uint64_t ticket             # the asker's name for it; low 32 bits should be dense
+    uint32_t function
+    uint32_t length             # of the parcel that follows
+    int16_t priority            # higher first, among the tasks of one asker
+    uint8_t resource
+    uint8_t flags
+    uint8_t retries             # times an ERROR is tried again before it is handed on
+    uint8_t crashes             # slots that died under it before
+    uint16_t spare              # 0
+    uint32_t timeout_ms         # 0: none
+
+cdef packed struct CancelRecord:
+    uint64_t ticket
+    uint32_t flags
+
+cdef packed struct TicketRecord:    # of RETRACT and STARTED
+    uint64_t ticket
+
+cdef packed struct RetractedRecord:
+    uint64_t ticket
+    uint32_t given_back         # 1: yours again; 0: it runs or has run here
+
+cdef packed struct OutcomeRecord:
+    uint64_t ticket
+    uint32_t length             # of the payload that follows
+    uint32_t run_us             # microseconds it ran
+    uint8_t status
+    uint8_t attempt             # which attempt this was, from 1
+    uint16_t spare              # 0
+
+cdef packed struct OutputRecord:
+    uint64_t ticket
+    uint32_t stream
+    uint32_t length             # of the text that follows, UTF-8
+
+cdef packed struct CreditRecord:
+    uint32_t tasks
+    uint32_t spare              # 0
+    uint64_t bytes
+
+# The parser. Returns the kind, or a Fault.
+cdef int wire_check(const unsigned char* data, size_t size, size_t extra_frames) noexcept nogil
+# The size of a record's fixed part and, through `length`, of its variable part.
+cdef size_t wire_record_size(int kind, const unsigned char* record, uint32_t* length) noexcept nogil
+# A filled header, ready for its records.
+cdef Header wire_header(int kind, uint32_t count, int flags) noexcept nogil

@@ -1,0 +1,87 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""covey runs a Python function over every core that its user has.
+
+    >>> import covey
+    >>> covey.distribute(abs)([-1, -2, 3])
+    [1, 2, 3]
+
+Why: this file is the front door, and holds public names and nothing else. Behind it the floors go down: api,
+client, node, broker and slot, codec and link, wire, settings, errors; ARCHITECTURE.md is the ten-minute tour.
+
+Guarantees: `import covey` loads nothing but this file; a name brings its module when it is first asked for. Every
+slot starts with this import, so what stands here is paid again with each process.
+"""
+
+__version__ = "0.1.0"
+
+# mypy and editors read the imports; at run time they would cost what the guarantee above forbids. typing's own
+# TYPE_CHECKING would cost an import of typing.
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from covey.api import distribute, finished, shutdown
+    from covey.client.client import Client
+    from covey.errors import (
+        BadBlocks,
+        ClientClosed,
+        CoveyError,
+        ForkedClient,
+        InitializerFailed,
+        LinkRefused,
+        ModuleMissing,
+        NotPicklable,
+        ParcelTooLarge,
+        PoisonTask,
+        RemoteError,
+        ResultNotLoadable,
+        ResultNotPicklable,
+        ResultTooLarge,
+        SlotsWillNotStart,
+        TaskLost,
+        TaskTimeout,
+    )
+
+__all__ = [
+    "BadBlocks",
+    "Client",
+    "ClientClosed",
+    "CoveyError",
+    "ForkedClient",
+    "InitializerFailed",
+    "LinkRefused",
+    "ModuleMissing",
+    "NotPicklable",
+    "ParcelTooLarge",
+    "PoisonTask",
+    "RemoteError",
+    "ResultNotLoadable",
+    "ResultNotPicklable",
+    "ResultTooLarge",
+    "SlotsWillNotStart",
+    "TaskLost",
+    "TaskTimeout",
+    "__version__",
+    "distribute",
+    "finished",
+    "shutdown",
+]
+
+_HOMES = {
+    "distribute": "covey.api",
+    "finished": "covey.api",
+    "shutdown": "covey.api",
+    "Client": "covey.client.client",
+}
+
+
+def __getattr__(name: str) -> object:
+    if name not in __all__:
+        raise AttributeError(f"covey has no name {name!r}; dir(covey) lists the public ones")
+    from importlib import import_module
+
+    value: object = getattr(import_module(_HOMES.get(name, "covey.errors")), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

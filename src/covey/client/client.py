@@ -1,0 +1,456 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""The client: a `concurrent.futures.Executor` over a flock of slots.
+
+    submit    compiled, in Exchange: one call, one future
+    map       client/mapping: bundles of calls, lazy and ordered
+    options   client/options: a view whose tasks carry settings
+    the end   here and in client/closing
+
+Why: the Executor is the one protocol that asyncio, joblib, dask and most programs share; a client is
+one, and everything else of covey is built on what it offers.
+
+May not know: frames, sockets, how slots are started and watched.
+Guarantees: thread-safe; after `shutdown` nothing of the flock is left; what was taken is completed unless
+it was cancelled or the user pressed Ctrl-C; a forked copy refuses by name and touches nothing.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import weakref
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import Executor
+from time import monotonic
+from typing import TYPE_CHECKING, Any
+
+from covey import settings as settings_module
+from covey.client import closing
+from covey.client.bundles import Sizer
+from covey.client.exchange import Exchange
+from covey.client.inline import InlineRunner
+from covey.client.mapping import Feeder, ordered, unordered, zipped
+from covey.client.options import Options, TaskSettings, checked
+from covey.client.progress import maybe_progress
+from covey.client.results import Results
+from covey.client.statistics import Statistics, statistics_of
+from covey.codec import parcel
+from covey.codec.functions import callable_name
+from covey.errors import ClientClosed, CoveyError, ForkedClient
+from covey.node.local import LocalNode
+
+if TYPE_CHECKING:
+    from concurrent.futures import Future
+    from types import TracebackType
+
+__all__ = ["Client"]
+
+PLAIN = TaskSettings()
+
+
+class Client(Exchange, Executor):
+    """Runs functions over every core: an Executor whose tasks cost a microsecond.
+
+    Parameters:
+        where: None starts a flock on this machine; another client's `address` shares that client's.
+        max_cpu: how many slots: None all CPUs, n at most n, -n all but n.
+        max_gpu: as `max_cpu`, for GPUs; this version has CPU slots only.
+        inline: run everything in this process, so that a debugger works.
+        initializer, initargs: called once in every slot before its first task.
+        max_tasks_per_slot: replace a slot after so many tasks.
+        progress: the default of `map(progress=)`: True a bar, False none, None where somebody looks.
+
+    >>> import covey
+    >>> with covey.Client(inline=True) as client:
+    ...     client.submit(pow, 2, 10).result()
+    ...     list(client.map(abs, [-1, 2, -3]))
+    1024
+    [1, 2, 3]
+    """
+
+    def __init__(
+        self,
+        where: str | None = None,
+        *,
+        max_cpu: int | None = None,
+        max_gpu: int | None = None,
+        inline: bool = False,
+        initializer: Callable[..., object] | None = None,
+        initargs: Sequence[Any] = (),
+        max_tasks_per_slot: int | None = None,
+        progress: bool | None = None,
+    ) -> None:
+        _require_setup(where, max_gpu, initializer, max_tasks_per_slot)
+        self._progress = progress
+        self._maps: weakref.WeakSet[Feeder] = weakref.WeakSet()
+        self._gate = threading.Lock()
+        self._end_lock = threading.Lock()
+        self._taking = True
+        self._closed = False
+        self._owner = os.getpid()
+        self._node: LocalNode | None = None
+        self._runner: InlineRunner | None = None
+        if inline:
+            if initializer is not None:
+                initializer(*initargs)
+            self._runner = InlineRunner()
+            # In front of the compiled submit, which has nobody to send to.
+            self.submit = self._runner.submit  # type: ignore[method-assign]
+            return
+        if where is not None:
+            super().__init__(where, settings_module.read())
+        else:
+            self._start_node(max_cpu, initializer, tuple(initargs), max_tasks_per_slot or 0)
+        closing.enrol(self)
+
+    def _start_node(
+        self,
+        max_cpu: int | None,
+        initializer: Callable[..., object] | None,
+        initargs: tuple[Any, ...],
+        max_tasks: int,
+    ) -> None:
+        myself = weakref.ref(self)
+
+        def on_broken(error: CoveyError) -> None:
+            client = myself()
+            if client is not None:
+                client.fail(error)
+
+        setup = None if initializer is None else parcel.seal((initializer, initargs))
+        node = LocalNode(max_cpu=max_cpu, setup=setup, max_tasks=max_tasks, on_broken=on_broken)
+        self._node = node
+        try:
+            node.start()
+            super().__init__(node.inproc, node.settings, node.count)
+        except BaseException:
+            node.close(kill=True)
+            raise
+
+    def map(
+        self,
+        fn: Callable[..., Any],
+        *iterables: Iterable[Any],
+        timeout: float | None = None,
+        chunksize: int | None = None,
+        buffersize: int | None = None,
+        progress: bool | None = None,
+    ) -> Results[Any]:
+        """`map(fn, *iterables)` over the slots: results in order, lazily, over iterables of any length.
+
+        An error is raised where its result would have come, after those before it; the rest is cancelled.
+
+        Parameters:
+            timeout: seconds from this call; a result that is not there then raises TimeoutError.
+            chunksize: items in a bundle; None measures what a call takes and chooses.
+            buffersize: at most so many items are taken from the iterables ahead of the results.
+            progress: a bar: True always, False never, None where somebody looks and it takes over a second.
+
+        >>> import covey
+        >>> with covey.Client(inline=True) as client:
+        ...     list(client.map(pow, [2, 3], [5, 2]))
+        [32, 9]
+        """
+        return self.map_with(
+            PLAIN,
+            fn,
+            iterables,
+            timeout=timeout,
+            chunksize=chunksize,
+            buffersize=buffersize,
+            progress=progress,
+            in_order=True,
+        )
+
+    def imap_unordered(
+        self,
+        fn: Callable[..., Any],
+        *iterables: Iterable[Any],
+        timeout: float | None = None,
+        chunksize: int | None = None,
+        buffersize: int | None = None,
+        progress: bool | None = None,
+    ) -> Results[Any]:
+        """As `map`, but a result comes as soon as it is there.
+
+        >>> import covey
+        >>> with covey.Client(inline=True) as client:
+        ...     sorted(client.imap_unordered(abs, [-3, 1, -2]))
+        [1, 2, 3]
+        """
+        return self.map_with(
+            PLAIN,
+            fn,
+            iterables,
+            timeout=timeout,
+            chunksize=chunksize,
+            buffersize=buffersize,
+            progress=progress,
+            in_order=False,
+        )
+
+    def options(
+        self,
+        *,
+        priority: int | None = None,
+        timeout: float | None = None,
+        retries: int | None = None,
+        gpu: int | None = None,
+    ) -> Options:
+        """A view of this client whose tasks carry settings; it has submit, map and imap_unordered.
+
+        Parameters:
+            priority: among the tasks of this client a higher one goes first; 0 is the default.
+            timeout: seconds that a call may run; then its slot is killed and the call raises TaskTimeout.
+            retries: how often a call that raised is tried again.
+            gpu: 1 for a slot that has a GPU.
+
+        >>> import covey
+        >>> with covey.Client(inline=True) as client:
+        ...     client.options(priority=5, retries=2).submit(pow, 2, 3).result()
+        8
+        """
+        settings = checked(
+            PLAIN, priority=priority, timeout=timeout, retries=retries, gpu=gpu, gpu_slots=self.gpu_slots
+        )
+        return Options(self, settings)
+
+    def submit_with(
+        self, settings: TaskSettings, fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> Future[Any]:
+        """One call with settings; what a view of `options` calls."""
+        if self._runner is not None:
+            return self._runner.submit_with(settings, fn, args, kwargs)
+        return self.send(
+            fn,
+            args,
+            kwargs,
+            priority=settings.priority,
+            resource=settings.resource,
+            retries=settings.retries,
+            timeout=settings.timeout,
+        )
+
+    def map_with(
+        self,
+        settings: TaskSettings,
+        fn: Callable[..., Any],
+        iterables: Sequence[Iterable[Any]],
+        *,
+        timeout: float | None,
+        chunksize: int | None,
+        buffersize: int | None,
+        progress: bool | None,
+        in_order: bool,
+    ) -> Results[Any]:
+        """A map with settings; what `map`, `imap_unordered` and a view of `options` call."""
+        deadline = None if timeout is None else monotonic() + timeout
+        _require_map(fn, chunksize, buffersize)
+        items, star, length = zipped(fn, iterables)
+        bar = maybe_progress(self._progress if progress is None else progress, length, callable_name(fn))
+        if self._runner is not None:
+            if not self._taking:
+                raise ClientClosed
+            return Results(self._runner.map(settings, fn, items, star=star, deadline=deadline, progress=bar))
+        self.require_taking()
+        feeder = Feeder(
+            self,
+            self.book.seal_now(fn),
+            items,
+            star=star,
+            sizer=Sizer(self.slots, 1 if settings.alone else chunksize, buffersize, length),
+            settings=settings,
+            progress=bar,
+        )
+        self._maps.add(feeder)
+        feeder.feed(ahead=True)
+        self.flush()
+        return Results(ordered(feeder, deadline) if in_order else unordered(feeder, deadline))
+
+    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
+        """Take no more calls, and let the slots go once what was taken is done.
+
+        Safe to call again and from several threads. Ctrl-C while it waits stops everything at once.
+
+        >>> import covey
+        >>> client = covey.Client(inline=True)
+        >>> client.shutdown()
+        >>> client.closed
+        True
+        """
+        if self._owner != os.getpid():
+            return
+        if self._runner is not None:
+            self._runner.closed = self._closed = True
+            self._taking = False
+            return
+        self._stop_taking(feed_maps=not cancel_futures)
+        if cancel_futures:
+            self.cancel_all()
+        if not wait:
+            if not self._closed:
+                threading.Thread(target=self._close_when_idle, name="covey-closing", daemon=False).start()
+            return
+        try:
+            self._close_when_idle()
+        except KeyboardInterrupt:
+            self.kill()
+            raise
+
+    def kill(self) -> None:
+        """Stop everything now: slots are killed, unfinished futures raise ClientClosed. Safe to call twice.
+
+        >>> import covey
+        >>> client = covey.Client(inline=True)
+        >>> client.kill()
+        """
+        if self._owner != os.getpid():
+            return
+        if self._runner is not None:
+            self.shutdown()
+            return
+        # No lock: a thread in shutdown() may hold it while it waits for what is killed here.
+        self._taking = False
+        error = ClientClosed("this client was stopped before the call was done")
+        if self._node is not None:
+            self._node.close(kill=True)
+        self.close(error)
+        self._closed = True
+        closing.discharge(self)
+
+    def disown(self) -> None:
+        """This process is a forked copy of the one that made the client: refuse everything, touch nothing."""
+        self._taking = False
+        self._closed = True
+        if self._runner is None:
+            self.refuse(ForkedClient())
+
+    def _stop_taking(self, *, feed_maps: bool) -> None:
+        with self._gate:
+            if not self._taking:
+                return
+            self._taking = False
+            if feed_maps:
+                # `with Client() as c: results = c.map(f, xs)`, then list(results): as with any executor
+                for feeder in list(self._maps):
+                    feeder.feed_all()
+            self.refuse(ClientClosed())
+
+    def _close_when_idle(self) -> None:
+        with self._end_lock:
+            if self._closed:
+                return
+            self.wait_idle()
+            self.close(ClientClosed())
+            if self._node is not None:
+                self._node.close()
+            self._closed = True
+            closing.discharge(self)
+
+    def statistics(self) -> Statistics:
+        """What this client and its flock have done and are doing, as a frozen record.
+
+        >>> import covey
+        >>> with covey.Client(inline=True) as client:
+        ...     _ = client.submit(pow, 2, 3)
+        ...     client.statistics().finished
+        1
+        """
+        if self._runner is not None:
+            return Statistics(slots=1, slots_up=1, unfinished=0, finished=self._runner.finished)
+        totals = self._node.totals() if self._node is not None and not self._closed else None
+        return statistics_of(self.slots, self.unfinished, totals)
+
+    @property
+    def address(self) -> str:
+        """What another client of the same user gives as `where` to share this flock."""
+        if self._node is None:
+            raise ValueError(f"{self!r} has no flock of its own to share")
+        return self._node.address
+
+    @property
+    def folder(self) -> str:
+        """The private directory of the flock."""
+        if self._node is None:
+            raise ValueError(f"{self!r} has no flock of its own")
+        return os.path.dirname(self._node.address.removeprefix("ipc://"))
+
+    @property
+    def slots(self) -> int:
+        """How many calls run at once."""
+        return 1 if self._runner is not None else super().slots
+
+    @property
+    def inline(self) -> bool:
+        """Whether calls run in this process."""
+        return self._runner is not None
+
+    @property
+    def gpu_slots(self) -> int:
+        """How many slots have a GPU."""
+        return 0
+
+    @property
+    def closed(self) -> bool:
+        """Whether it takes calls no more."""
+        return not self._taking
+
+    def __enter__(self) -> Client:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if kind is not None and issubclass(kind, KeyboardInterrupt):
+            self.kill()
+        else:
+            self.shutdown()
+
+    def __del__(self) -> None:
+        # getattr: __init__ may have raised before anything was set
+        if getattr(self, "_closed", True) or self._runner is not None or self._owner != os.getpid():
+            return
+        closing.abandon(self)
+
+    def __repr__(self) -> str:
+        if not getattr(self, "_taking", False):
+            return "<covey.Client, closed>"
+        if self._runner is not None:
+            return "<covey.Client, inline>"
+        return f"<covey.Client of {self.slots} slots, {self.unfinished} tasks unfinished>"
+
+
+def _require_setup(
+    where: str | None,
+    max_gpu: int | None,
+    initializer: Callable[..., object] | None,
+    max_tasks_per_slot: int | None,
+) -> None:
+    if where is not None and not (isinstance(where, str) and where.startswith("ipc://")):
+        raise ValueError(
+            f"Client(where={where!r}): None for a flock of its own, or the `address` of a client on this machine "
+            "(ipc://…), is needed; other machines come with the next version"
+        )
+    if max_gpu is not None and (isinstance(max_gpu, bool) or not isinstance(max_gpu, int)):
+        raise TypeError(f"Client(max_gpu={max_gpu!r}): a number is needed, or None for all")
+    if initializer is not None and not callable(initializer):
+        raise TypeError(f"Client(initializer={initializer!r}): a function or another callable is needed")
+    if max_tasks_per_slot is None:
+        return
+    if isinstance(max_tasks_per_slot, bool) or not isinstance(max_tasks_per_slot, int):
+        raise TypeError(f"Client(max_tasks_per_slot={max_tasks_per_slot!r}): a whole number is needed, or None")
+    if max_tasks_per_slot < 1:
+        raise ValueError(f"Client(max_tasks_per_slot={max_tasks_per_slot}): at least 1 is needed, or None for no limit")
+
+
+def _require_map(fn: object, chunksize: int | None, buffersize: int | None) -> None:
+    if not callable(fn):
+        raise TypeError(f"map({fn!r}, …): a function or another callable is needed")
+    for name, value, rest in (("chunksize", chunksize, ">= 1"), ("buffersize", buffersize, "> 0")):
+        if value is None:
+            continue
+        # in the standard library's words, so that its tests hold
+        if isinstance(value, bool) or not isinstance(value, int):
+            raise TypeError(f"{name} must be an integer or None, not {value!r}")
+        if value < 1:
+            raise ValueError(f"{name} must be None or {rest}, not {value}")

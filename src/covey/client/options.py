@@ -1,0 +1,167 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""What a task may be told besides its call: `client.options(priority=5, timeout=60).submit(f, x)`.
+
+Why: every keyword of `submit` belongs to the function, so resources and limits ride beside the call.
+
+May not know: how a task is sent. Guarantees: a value that makes no sense is refused here, by a sentence,
+before anything is sent; a view shares the client, holds no state of its own, and is thread-safe.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from concurrent.futures import Future
+
+    from covey.client.client import Client
+    from covey.client.results import Results
+
+# The Resource numbers of wire/protocol.
+CPU = 0
+GPU = 1
+# Fields of a TaskRecord: int16, uint8 and milliseconds in uint32.
+MOST_PRIORITY = 32767
+MOST_RETRIES = 255
+MOST_TIMEOUT = 4_294_967.0
+
+
+@dataclass(frozen=True, slots=True)
+class TaskSettings:
+    """How a task is to be treated; the function does not see it."""
+
+    priority: int = 0
+    timeout: float | None = None
+    retries: int = 0
+    resource: int = CPU
+
+    @property
+    def alone(self) -> bool:
+        """Whether each call must travel by itself: a time limit or a retry is meant for one call, not for a bundle."""
+        return self.timeout is not None or self.retries > 0
+
+
+def checked(
+    base: TaskSettings,
+    *,
+    priority: int | None,
+    timeout: float | None,
+    retries: int | None,
+    gpu: int | None,
+    gpu_slots: int,
+) -> TaskSettings:
+    """`base` with what was given, or TypeError or ValueError that says what is wrong."""
+    if priority is not None:
+        _require_int("priority", priority, -MOST_PRIORITY, MOST_PRIORITY, "higher goes first")
+        base = replace(base, priority=priority)
+    if timeout is not None:
+        if isinstance(timeout, bool) or not isinstance(timeout, (int, float)):
+            raise TypeError(f"options(timeout={timeout!r}): a number of seconds is needed, or None for no limit")
+        if math.isnan(timeout) or not 0 < timeout <= MOST_TIMEOUT:
+            raise ValueError(
+                f"options(timeout={timeout!r}): a task may be given more than 0 and at most {MOST_TIMEOUT:.0f} seconds"
+            )
+        base = replace(base, timeout=float(timeout))
+    if retries is not None:
+        _require_int("retries", retries, 0, MOST_RETRIES, "how often a call that raised is tried again")
+        base = replace(base, retries=retries)
+    if gpu is not None:
+        _require_int("gpu", gpu, 0, 1, "a task runs on one GPU or on none")
+        if gpu and not gpu_slots:
+            raise ValueError("options(gpu=1): this flock has no GPU slot, so the task would wait for ever; use gpu=0")
+        base = replace(base, resource=GPU if gpu else CPU)
+    return base
+
+
+def _require_int(name: str, value: object, least: int, most: int, meaning: str) -> None:
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise TypeError(f"options({name}={value!r}): a whole number is needed ({meaning})")
+    if not least <= value <= most:
+        raise ValueError(f"options({name}={value!r}): a number from {least} to {most} is needed ({meaning})")
+
+
+class Options:
+    """A view of a client whose tasks carry settings.
+
+    >>> import covey
+    >>> with covey.Client(inline=True) as client:
+    ...     client.options(retries=2).submit(pow, 2, 5).result()
+    32
+    """
+
+    __slots__ = ("client", "settings")
+
+    def __init__(self, client: Client, settings: TaskSettings) -> None:
+        self.client = client
+        self.settings = settings
+
+    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
+        """As `Client.submit`, with the settings of this view."""
+        return self.client.submit_with(self.settings, fn, args, kwargs)
+
+    def map(
+        self,
+        fn: Callable[..., Any],
+        *iterables: Iterable[Any],
+        timeout: float | None = None,
+        chunksize: int | None = None,
+        buffersize: int | None = None,
+        progress: bool | None = None,
+    ) -> Results[Any]:
+        """As `Client.map`, with the settings of this view; with a timeout or retries each item travels alone."""
+        return self.client.map_with(
+            self.settings,
+            fn,
+            iterables,
+            timeout=timeout,
+            chunksize=chunksize,
+            buffersize=buffersize,
+            progress=progress,
+            in_order=True,
+        )
+
+    def imap_unordered(
+        self,
+        fn: Callable[..., Any],
+        *iterables: Iterable[Any],
+        timeout: float | None = None,
+        chunksize: int | None = None,
+        buffersize: int | None = None,
+        progress: bool | None = None,
+    ) -> Results[Any]:
+        """As `Client.imap_unordered`, with the settings of this view."""
+        return self.client.map_with(
+            self.settings,
+            fn,
+            iterables,
+            timeout=timeout,
+            chunksize=chunksize,
+            buffersize=buffersize,
+            progress=progress,
+            in_order=False,
+        )
+
+    def options(
+        self,
+        *,
+        priority: int | None = None,
+        timeout: float | None = None,
+        retries: int | None = None,
+        gpu: int | None = None,
+    ) -> Options:
+        """This view with some settings changed; None leaves a setting as it is."""
+        settings = checked(
+            self.settings,
+            priority=priority,
+            timeout=timeout,
+            retries=retries,
+            gpu=gpu,
+            gpu_slots=self.client.gpu_slots,
+        )
+        return Options(self.client, settings)
+
+    def __repr__(self) -> str:
+        return f"<{self.client!r} with {self.settings!r}>"

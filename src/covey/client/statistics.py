@@ -1,0 +1,73 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""What a client and its flock have done and are doing, as one frozen record.
+
+Why: tests, logs and people look at the same numbers, and they are counted where the thing happens.
+May not know: how the numbers are gathered. Guarantees: a record does not change after it was made.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+__all__ = ["Statistics"]
+
+
+@dataclass(frozen=True, slots=True)
+class Statistics:
+    """A count of everything at one moment.
+
+    Attributes:
+        slots: how many slots the flock is meant to have.
+        slots_up: how many of them are connected now; None where the flock belongs to another client.
+        unfinished: tasks of this client whose outcome is not here yet. A bundle of a map is one task.
+        waiting: tasks in the flock, of all its clients, that no slot has yet.
+        assigned: tasks that slots hold, running ones included.
+        running: those that run now, as far as the broker knows.
+        finished: outcomes that the flock has delivered, ever.
+        ended: tasks that ended without running to their end: cancelled, poisoned, timed out, lost.
+        retried: how often a task was tried again after it raised.
+        crashes: slots that died while a task ran in them.
+        retracted: tasks that were taken back from a busy slot and given to an idle one.
+        decisions: how often a task was given to a slot.
+    """
+
+    slots: int
+    slots_up: int | None
+    unfinished: int
+    waiting: int = 0
+    assigned: int = 0
+    running: int = 0
+    finished: int = 0
+    ended: int = 0
+    retried: int = 0
+    crashes: int = 0
+    retracted: int = 0
+    decisions: int = 0
+
+    def __str__(self) -> str:
+        up = "" if self.slots_up is None else f", {self.slots_up} up"
+        return (
+            f"{self.slots} slots{up}; {self.unfinished} tasks unfinished here; in the flock {self.waiting} waiting, "
+            f"{self.running} running, {self.finished} finished; {self.crashes} crashes"
+        )
+
+
+def statistics_of(slots: int, unfinished: int, totals: Mapping[str, int] | None) -> Statistics:
+    """The record out of what the broker counts (`totals`, as scheduler.pxd names it), if it is ours."""
+    if totals is None:
+        return Statistics(slots=slots, slots_up=None, unfinished=unfinished)
+    return Statistics(
+        slots=slots,
+        slots_up=totals["doers"],
+        unfinished=unfinished,
+        waiting=totals["waiting"],
+        assigned=totals["assigned"],
+        running=totals["running"],
+        finished=totals["accepted"],
+        ended=totals["ended"],
+        retried=totals["retried"],
+        crashes=totals["crashes"],
+        retracted=totals["retracted"],
+        decisions=totals["decisions"],
+    )

@@ -1,0 +1,203 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Functions: sealed once, known by a number, loaded once in each slot.
+
+Why: a function may close over ten megabytes and be called a million times; it must travel once. The
+book of a client gives each function a number and a digest; a slot loads the body of a number once.
+
+    body = length of the scene (4 bytes) | scene | pickle of the function       + buffers, out of band
+
+The scene is where the function was written to run: sys.path, working directory, level of the root
+logger. The slot enters it before it loads, so that what the caller can import the slot can, too. Of several
+functions with different working directories in one slot, the one loaded last decides.
+
+May not know: sockets, tasks. Guarantees: rebinding what a function refers to gives it a new number
+at the next `find`; changing a container in place counts only for `seal_now`. The book keeps no
+user's function alive. Any thread.
+"""
+from __future__ import annotations
+
+import itertools
+import os
+import sys
+import threading
+import weakref
+from _pickle import dumps, loads
+from collections.abc import Callable, Sequence
+from types import BuiltinFunctionType, FunctionType, MethodType, ModuleType
+
+from covey.codec import parcel
+from covey.codec.watch import Function as Function
+from covey.codec.watch import FunctionCache, Watch
+
+TYPE_CHECKING = False           # typing itself is a tenth of a slot's start
+if TYPE_CHECKING:
+    from pickle import PickleBuffer
+    from typing import Any
+
+    from typing_extensions import Buffer
+
+_WARNING = 30       # logging.WARNING, what the root logger has unless somebody changed it
+
+
+def call_object(thing: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
+    """What a slot runs for a callable that has a state: the callable is the first argument.
+
+    >>> call_object("a-b".split, "-")
+    ['a', 'b']
+    """
+    return thing(*args, **kwargs)
+
+
+def callable_name(function: object) -> str:
+    """What messages call a callable.
+
+    >>> callable_name(os.path.join), callable_name([].append)
+    ('join', 'list.append')
+    """
+    inner = function
+    while not isinstance(getattr(inner, "__qualname__", None), str) and callable(getattr(inner, "func", None)):
+        inner = inner.func  # type: ignore[attr-defined]
+    name = getattr(inner, "__qualname__", None) or getattr(inner, "__name__", None)
+    return name if isinstance(name, str) else type(function).__qualname__
+
+
+def _has_state(function: object) -> bool:
+    """Whether the callable is more than its code: then its state must be sealed at each submit."""
+    if isinstance(function, (FunctionType, type)):
+        return False
+    if isinstance(function, BuiltinFunctionType):
+        return not isinstance(function.__self__, (ModuleType, type, type(None)))
+    return not parcel.importable(function) and not hasattr(function, "__objclass__")
+
+
+def _scene() -> tuple[tuple[str, ...], str, int]:
+    try:
+        cwd = os.getcwd()
+    except OSError:
+        cwd = ""
+    # "" and relative entries mean the caller's directory, in the slot as well.
+    path = tuple(os.path.join(cwd, entry) if entry else cwd for entry in sys.path)
+    logging = sys.modules.get("logging")
+    return path, cwd, logging.getLogger().level if logging is not None else _WARNING
+
+
+def enter_scene(scene: tuple[Sequence[str], str, int]) -> None:
+    """Makes this process see the modules, files and log level that the caller sees. Never raises."""
+    path, cwd, level = scene
+    known = set(sys.path)
+    sys.path[:0] = [entry for entry in path if entry and entry not in known]
+    try:
+        if cwd and cwd != os.getcwd():
+            os.chdir(cwd)
+    except OSError:
+        pass                    # the directory is the caller's, and maybe only there
+    if level != _WARNING or "logging" in sys.modules:
+        import logging
+
+        logging.getLogger().setLevel(level)
+
+
+def load_function(body: Buffer, buffers: Sequence[object] = ()) -> Callable[..., Any]:
+    """In the slot: the callable whose body this is, its scene entered first. ModuleMissing says what it needs."""
+    view = memoryview(body)
+    end = 4 + int.from_bytes(view[:4], "little")
+    enter_scene(loads(view[4:end]))
+    function: Callable[..., Any] = parcel.unseal(view[end:], buffers)
+    return function
+
+
+class FunctionBook(FunctionCache):
+    """The functions of one client.
+
+    `on_forget(number)` is called when nobody will submit a function again: from any thread and at any
+    moment (the callable dies when it dies), so it must only note the number down.
+
+    >>> book = FunctionBook()
+    >>> square = lambda x: x * x
+    >>> book.find(square) is book.find(square)
+    True
+    >>> sealed = book.find(square)
+    >>> load_function(sealed.body, sealed.buffers)(5)
+    25
+    """
+
+    def __init__(self, on_forget: Callable[[int], object] | None = None) -> None:
+        self._on_forget = on_forget
+        self._numbers = itertools.count(1)
+        self._by_digest: weakref.WeakValueDictionary[bytes, Function] = weakref.WeakValueDictionary()
+        # What `seal_now` made last for a callable, so that the next map over it ships nothing.
+        self._held: dict[int, tuple[weakref.ref[Any], Function]] = {}
+        self._lock = threading.RLock()
+        self._scene: tuple[tuple[tuple[str, ...], str, int], bytes] | None = None
+        self.caller = self._enter("call_object", *parcel.seal(call_object))
+
+    def learn(self, function: object) -> Function:
+        """Seals a callable that `find` does not know, or that has changed."""
+        name = self._check(function)
+        if _has_state(function):
+            return self.caller
+        try:
+            data, buffers, by_value = parcel.seal_watched(function)
+        except Exception as error:
+            raise self._not_picklable(function, name, error) from error
+        watch = Watch(by_value) if by_value else None
+        sealed = self._enter(name, data, buffers)
+        self.remember(function, sealed, watch)
+        return sealed
+
+    def seal_now(self, function: object) -> Function:
+        """The Function of a callable as it is at this moment, its state and containers included."""
+        name = self._check(function)
+        try:
+            data, buffers = parcel.seal(function)
+        except Exception as error:
+            raise self._not_picklable(function, name, error) from error
+        sealed = self._enter(name, data, buffers)
+        holder = function.__self__ if isinstance(function, MethodType) else function
+        key = id(holder)
+        held = self._held
+        try:
+            held[key] = (weakref.ref(holder, lambda _: held.pop(key, None)), sealed)
+        except TypeError:
+            pass                # then it lives as long as the caller keeps it
+        return sealed
+
+    def clear(self) -> None:
+        """Forgets everything; the client closes."""
+        super().clear()
+        self._held.clear()
+
+    @staticmethod
+    def _check(function: object) -> str:
+        if not callable(function):
+            raise TypeError(f"{function!r} is not callable, and covey was asked to call it; "
+                            f"give the function first, then its arguments")
+        return callable_name(function)
+
+    @staticmethod
+    def _not_picklable(function: object, name: str, error: Exception) -> Exception:
+        from covey.codec.culprit import not_picklable_function
+
+        return not_picklable_function(function, name, error)
+
+    def _scene_bytes(self) -> bytes:
+        scene = _scene()
+        if self._scene is None or self._scene[0] != scene:
+            self._scene = (scene, dumps(scene, 5))
+        return self._scene[1]
+
+    def _enter(self, name: str, data: bytes, buffers: list[PickleBuffer]) -> Function:
+        from hashlib import blake2b
+
+        scene = self._scene_bytes()
+        body = b"".join((len(scene).to_bytes(4, "little"), scene, data))
+        digest = blake2b(body, digest_size=16)
+        for buffer in buffers:
+            digest.update(buffer.raw())
+        key = digest.digest()
+        with self._lock:
+            sealed = self._by_digest.get(key)
+            if sealed is None:
+                sealed = Function(next(self._numbers), key, body, buffers, name, self._on_forget)
+                self._by_digest[key] = sealed
+        return sealed

@@ -1,0 +1,48 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""One flock for all distributed functions that ask for the same.
+
+Why: a program with ten distributed functions has one machine; ten flocks would fight for its cores.
+
+May not know: what the functions do. Guarantees: a flock starts at the first call that needs it and ends
+when its last user is finished, collected or the interpreter exits; the table here keeps nobody alive.
+"""
+
+from __future__ import annotations
+
+import threading
+from typing import Any
+from weakref import WeakKeyDictionary, WeakSet, WeakValueDictionary
+
+from covey.client.client import Client
+
+__all__ = ["join_flock", "leave_flock"]
+
+Wishes = tuple[int | None, int | None, bool]
+
+_lock = threading.Lock()
+_flocks: WeakValueDictionary[Wishes, Client] = WeakValueDictionary()
+_users: WeakKeyDictionary[Client, WeakSet[Any]] = WeakKeyDictionary()
+
+
+def join_flock(wishes: Wishes, user: object) -> Client:
+    """The client of the flock that serves `wishes` (max_cpu, max_gpu, inline); the user must keep it."""
+    with _lock:
+        client = _flocks.get(wishes)
+        if client is None or client.closed:
+            max_cpu, max_gpu, inline = wishes
+            client = Client(max_cpu=max_cpu, max_gpu=max_gpu, inline=inline)
+            _flocks[wishes] = client
+            _users[client] = WeakSet()
+        _users[client].add(user)
+        return client
+
+
+def leave_flock(client: Client, user: object) -> None:
+    """`user` needs it no more; the last one closes it."""
+    with _lock:
+        users = _users.get(client)
+        if users is not None:
+            users.discard(user)
+            if users:
+                return
+    client.shutdown()

@@ -1,0 +1,167 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Every error that covey itself raises, on one screen.
+
+Why: a user who catches `CoveyError` catches whatever is covey's fault or covey's finding, and never
+an error of the user's own function: those keep their own type. Where Python has a type for the same
+thing (TypeError, TimeoutError, ImportError …) ours is one of it too.
+
+May not know: anything else of covey. Guarantees: each can be pickled and comes back equal, because
+`args` holds exactly what the constructor took; the sentence is made when it is read.
+"""
+from __future__ import annotations
+
+from concurrent.futures import BrokenExecutor
+from pickle import PicklingError
+
+
+def _megabytes(size: int) -> str:
+    return f"{size / 2**20:,.1f} MiB" if size >= 2**17 else f"{size:,} bytes"
+
+
+def _listed(lines: tuple[str, ...]) -> str:
+    return "".join(f"\n  {number}. {line}" for number, line in enumerate(lines, 1))
+
+
+class CoveyError(Exception):
+    """Whatever covey raises on its own account.
+
+    >>> issubclass(PoisonTask, CoveyError)
+    True
+    """
+
+
+class NotPicklable(CoveyError, PicklingError, TypeError):
+    """A function or an argument cannot be sent; the sentence says which, of what type, and why."""
+
+
+class ResultNotPicklable(NotPicklable):
+    """A function returned something that cannot be sent back."""
+
+
+class ResultNotLoadable(CoveyError):
+    """A result arrived, but rebuilding the object from its bytes failed here."""
+
+
+class RemoteError(CoveyError):
+    """Stands for a user's exception that could not travel as itself.
+
+    >>> print(RemoteError("pkg.Odd", "no luck", "", "its __init__ wants more arguments"))
+    pkg.Odd: no luck (the exception itself could not be rebuilt: its __init__ wants more arguments)
+    """
+
+    def __init__(self, type_name: str, message: str, traceback: str = "", reason: str = "") -> None:
+        super().__init__(type_name, message, traceback, reason)
+        self.type_name = type_name
+        self.message = message
+        self.traceback = traceback
+        self.reason = reason
+
+    def __str__(self) -> str:
+        text = f"{self.type_name}: {self.message}" if self.message else self.type_name
+        if self.reason:
+            text += f" (the exception itself could not be rebuilt: {self.reason})"
+        return f"{text}\n\n{self.traceback.rstrip()}" if self.traceback else text
+
+
+class _TooLarge(ValueError):
+    remedy = ""
+
+    def __init__(self, what: str, size: int, limit: int) -> None:
+        super().__init__(what, size, limit)
+        self.what = what
+        self.size = size
+        self.limit = limit
+
+    def __str__(self) -> str:
+        return f"{self.what} takes {_megabytes(self.size)}, over the limit of {_megabytes(self.limit)}; {self.remedy}"
+
+
+class ResultTooLarge(_TooLarge, CoveyError):
+    """A result is over the size limit: `ResultTooLarge("the result of f()", size, limit)`."""
+
+    remedy = "return less, write it to a file, or raise result_limit"
+
+
+class ParcelTooLarge(_TooLarge, CoveyError):
+    """A call is over the size limit: `ParcelTooLarge("the call of f()", size, limit)`."""
+
+    remedy = "pass less, let the slot read it from a file, or give it as shared_data"
+
+
+class _WithAttempts(Exception):
+    def __init__(self, what: str, attempts: tuple[str, ...] = ()) -> None:
+        super().__init__(what, tuple(attempts))
+        self.what = what
+        self.attempts = tuple(attempts)
+
+
+class PoisonTask(_WithAttempts, CoveyError):
+    """A task under which too many slots died.
+
+    >>> print(PoisonTask("f()", ("slot 1 (pid 12 on here) was killed by SIGSEGV",)))
+    f() was given up: each slot that ran it died; Client(inline=True) runs it in a debugger. It was tried 1 time:
+      1. slot 1 (pid 12 on here) was killed by SIGSEGV
+    """
+
+    def __str__(self) -> str:
+        times = f"{len(self.attempts)} time{'s' * (len(self.attempts) != 1)}"
+        return (f"{self.what} was given up: each slot that ran it died; Client(inline=True) runs it in a debugger. "
+                f"It was tried {times}:{_listed(self.attempts)}")
+
+
+class TaskLost(_WithAttempts, CoveyError):
+    """A task whose machines went away too often."""
+
+    def __str__(self) -> str:
+        return (f"{self.what} was given up: the machines that ran it were lost; see that they and the "
+                f"network stay up, then submit it again:{_listed(self.attempts)}")
+
+
+class BundleBroken(CoveyError):
+    """A slot died under a bundle of calls; `map` then sends each call alone and never shows this."""
+
+    def __init__(self, reports: tuple[str, ...] = ()) -> None:
+        super().__init__(tuple(reports))
+        self.reports = tuple(reports)
+
+    def __str__(self) -> str:
+        return f"a slot died under a bundle of calls; each call has to be sent alone:{_listed(self.reports)}"
+
+
+class TaskTimeout(CoveyError, TimeoutError):
+    """A task ran longer than `options(timeout=)` allows; its slot was killed and replaced."""
+
+
+class InitializerFailed(CoveyError, BrokenExecutor):
+    """`initializer=` raised in a slot, so that no slot can take tasks; its error is the `__cause__`."""
+
+
+class SlotsWillNotStart(CoveyError, BrokenExecutor):
+    """Slots die before they take their first task."""
+
+
+class ModuleMissing(CoveyError, ImportError):
+    """A slot or the client cannot import a module that a parcel needs; `name` is the module's."""
+
+
+class ClientClosed(CoveyError, RuntimeError):
+    """The client was shut down; make a new one."""
+
+    def __init__(self, message: str = "this client was shut down and takes no calls; make a new one") -> None:
+        super().__init__(message)
+
+
+class ForkedClient(CoveyError, RuntimeError):
+    """The process was forked, and the client belongs to the parent."""
+
+    def __init__(self, message: str = "this client belongs to the process that made it, and was closed in the child "
+                                      "by os.fork; make a new client after the fork") -> None:
+        super().__init__(message)
+
+
+class LinkRefused(CoveyError, ConnectionError):
+    """The other end refused the link; the sentence says why."""
+
+
+class BadBlocks(CoveyError, ValueError):
+    """An array cannot be cut into blocks, or the results of its blocks do not fit together."""

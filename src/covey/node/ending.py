@@ -1,0 +1,113 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""How a slot ended, in one line that a person can act on.
+
+Why: "a process died" helps nobody. The kernel knows the signal, faulthandler wrote down where the slot was,
+and an interpreter that did not start has said why; this file makes a sentence of it.
+
+May not know: processes, descriptors. It is given what was found. Guarantees: `report` is one line.
+"""
+
+import os
+import re
+import signal
+from dataclasses import dataclass
+
+from covey import slot
+
+__all__ = ["Ending"]
+
+# faulthandler's format, see CPython's Python/traceback.c (dump_frame): innermost frame first.
+_FRAME = re.compile(r'^  File "(?P<file>.*)", line (?P<line>\d+) in (?P<name>.*)$')
+_FRAMES_SHOWN = 3
+_LINE_LIMIT = 300
+_TAIL_LINES = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """The end of one slot process.
+
+    `code` is the exit code, minus the signal's number if one killed it, or None where somebody else has
+    reaped the process. `said` is the slot's log, `sealed_error` what its initializer raised, if that ended it,
+    `token` the task that ran in it (0: none), and `why` the reason if it was us who killed it.
+
+    >>> Ending(1, 123, "host", -11, "up").report()
+    'slot 1 (pid 123 on host) was killed by SIGSEGV'
+    """
+
+    number: int
+    pid: int
+    host: str
+    code: int | None
+    said: str
+    sealed_error: bytes = b""
+    token: int = 0
+    why: str | None = None
+
+    @property
+    def was_up(self) -> bool:
+        """Whether it was ready for tasks once."""
+        return self.said.startswith(slot.UP.decode()) and self.code != slot.EXIT_BROKEN
+
+    @property
+    def planned(self) -> bool:
+        """Whether it left because it was told to, or had done its number of tasks."""
+        return self.code == slot.EXIT_PLANNED
+
+    @property
+    def setup_failed(self) -> bool:
+        return self.code == slot.EXIT_SETUP_FAILED
+
+    def report(self) -> str:
+        return f"slot {self.number} (pid {self.pid} on {self.host}) {self._what()}"
+
+    def tail(self) -> str:
+        """The last lines that it wrote about itself."""
+        said = self.said.removeprefix(slot.UP.decode())
+        return "\n".join(said.strip().splitlines()[-_TAIL_LINES:])
+
+    def _what(self) -> str:
+        if self.why is not None:
+            return f"was stopped: {self.why}"
+        if self.planned:
+            return "left as planned"
+        if self.setup_failed:
+            return f"could not run its initializer{self._last_words()}"
+        if self.code is None:
+            return "ended, and another part of this program took its exit status"
+        what = f"was killed by {_signal_name(-self.code)}" if self.code < 0 else f"exited with code {self.code}"
+        if not self.was_up:
+            return f"{what} before it was ready for tasks{self._last_words()}"
+        if self.code == -signal.SIGKILL:
+            return f"{what} (the kernel does this when memory runs out)"
+        return what + self._where()
+
+    def _last_words(self) -> str:
+        lines = self.tail().splitlines()
+        return f": {lines[-1].strip()[:_LINE_LIMIT]}" if lines else ""
+
+    def _where(self) -> str:
+        frames = self._frames()
+        if not frames:
+            return ""
+        return f" in {', called from '.join(frames[:_FRAMES_SHOWN])}"[:_LINE_LIMIT]
+
+    def _frames(self) -> list[str]:
+        frames: list[str] = []
+        # Other threads may stand before or behind the one that died; only that one is "Current".
+        for line in self.said.partition("Current thread")[2].splitlines()[1:]:
+            match = _FRAME.match(line)
+            if match is None:
+                break
+            file = match["file"].replace(os.sep, "/")
+            if "/covey/slot/" not in file:
+                short = "/".join(file.split("/")[-2:])
+                frames.append(f"{match['name']} ({short}:{match['line']})")
+        return frames
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"

@@ -1,0 +1,95 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""What every slot of a node is given at its start, as one file.
+
+Why a file: it may be large (an initializer's arguments), it may be private, and neither belongs on a command
+line. It is marshalled, not pickled, because a slot reads it before it can afford an import (`slot/bootstrap`).
+
+May not know: who starts the slots, and what the sealed initializer is.
+"""
+
+import marshal
+import os
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pickle import PickleBuffer
+
+__all__ = ["Outfit", "slot_environment"]
+
+# Without these every slot of a 64-core machine starts 64 threads for one matrix product.
+_THREAD_VARIABLES = (
+    "OMP_NUM_THREADS",
+    "OPENBLAS_NUM_THREADS",
+    "MKL_NUM_THREADS",
+    "BLIS_NUM_THREADS",
+    "VECLIB_MAXIMUM_THREADS",
+    "NUMBA_NUM_THREADS",
+    "NUMEXPR_NUM_THREADS",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Outfit:
+    """The settings of a slot. `setup` is the sealed `(initializer, initargs)`: bytes and large buffers."""
+
+    address: str
+    setup: tuple[bytes, Sequence[bytes | bytearray | memoryview | PickleBuffer]] | None = None
+    max_tasks: int = 0
+    result_limit: int = 1 << 30
+    native: bool = True
+    beat_every: float = 2.0
+
+    def pack(self) -> bytes:
+        """The file's content: this, and what the slot takes over from the process that runs here."""
+        setup = None
+        if self.setup is not None:
+            body, buffers = self.setup
+            setup = (body, [bytes(buffer) for buffer in buffers])
+        content: dict[str, object] = {
+            "address": self.address,
+            "path": _import_path(),
+            "argv": [str(argument) for argument in getattr(sys, "argv", [""])],
+            "levels": _logging_levels(),
+            "setup": setup,
+            "max_tasks": self.max_tasks,
+            "result_limit": self.result_limit,
+            "native": self.native,
+            "beat_every": self.beat_every,
+        }
+        return marshal.dumps(content)
+
+
+def _import_path() -> list[str]:
+    """The caller's `sys.path`; "" means the directory that the caller is in now, wherever it goes later."""
+    try:
+        here = os.getcwd()
+    except FileNotFoundError:
+        here = ""
+    return [str(entry or here) for entry in sys.path]
+
+
+def _logging_levels() -> dict[str, int]:
+    """The levels that the caller has set, so that a slot drops what the caller would have dropped."""
+    logging = sys.modules.get("logging")
+    if logging is None:
+        return {"": 30}
+    loggers = dict(logging.root.manager.loggerDict)
+    levels = {name: logger.level for name, logger in loggers.items() if getattr(logger, "level", 0)}
+    return {"": logging.root.level, **levels}
+
+
+def slot_environment(cpus: int, slots: int, *, gpu: bool = False) -> dict[str, str]:
+    """The environment of a slot: the caller's, with what keeps slots from getting into each other's way.
+
+    What the user has set stays as it is.
+    """
+    environment = dict(os.environ)
+    share = str(max(1, cpus // max(1, slots)))
+    for name in _THREAD_VARIABLES:
+        environment.setdefault(name, share)
+    if not gpu:
+        # A library that sees a GPU takes some hundred megabytes of it for each process that imports it.
+        environment["CUDA_VISIBLE_DEVICES"] = ""
+    return environment
+
+

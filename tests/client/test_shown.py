@@ -1,0 +1,51 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""What tasks printed, shown at the caller: where its streams are now, and whatever they are."""
+
+import io
+import sys
+
+import pytest
+from covey.client.output import show
+from tqdm import tqdm
+
+
+class Broken(io.StringIO):
+    def write(self, text: str, /) -> int:
+        raise BrokenPipeError(text)
+
+
+def test_each_stream_goes_to_its_own(capsys: pytest.CaptureFixture[str]) -> None:
+    show(1, "ü\n".encode())
+    show(2, memoryview(b"warning\n"))
+    assert capsys.readouterr() == ("ü\n", "warning\n")
+
+
+def test_bytes_that_are_no_text_are_shown_as_well_as_can_be(capsys: pytest.CaptureFixture[str]) -> None:
+    show(1, b"\xff!\n")
+    assert capsys.readouterr().out == "\N{REPLACEMENT CHARACTER}!\n"
+
+
+def test_a_stream_of_a_smaller_alphabet(monkeypatch: pytest.MonkeyPatch) -> None:
+    raw = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(raw, encoding="ascii", newline=""))
+    show(1, "ü\n".encode())
+    assert raw.getvalue() == b"\\xfc\n"
+
+
+@pytest.mark.parametrize("stream", [None, Broken(), object()])
+def test_it_never_raises(monkeypatch: pytest.MonkeyPatch, stream: object) -> None:
+    monkeypatch.setattr(sys, "stdout", stream)
+    show(1, b"text")
+    show(3, b"no record")
+    show(99, b"")
+
+
+def test_a_progress_bar_is_taken_away_and_put_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    screen = io.StringIO()
+    monkeypatch.setattr(sys, "stderr", screen)
+    monkeypatch.setattr(tqdm, "monitor_interval", 0)  # else a thread of it stays for ever
+    with tqdm(total=3, file=screen, mininterval=0) as bar:
+        bar.update()
+        show(2, b"from a task\n")
+    lines = screen.getvalue().replace("\r", "\n").splitlines()
+    assert "from a task" in lines

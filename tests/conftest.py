@@ -1,0 +1,68 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""What holds for every test: a temporary directory of the session's own, marks, and the leak check.
+
+A test is checked against what was held when it began. One that uses a fixture of a wider scope (a flock that a module
+shares) is not: the flock may replace a slot meanwhile. Its module is checked as a whole instead.
+"""
+import ctypes
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+from leaks import Holdings, check_nothing_left
+
+# Machines that run tests are busy: no deadline an example. The seed of a failure is printed.
+settings.register_profile("covey", deadline=None, print_blob=True, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("covey")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    # Of the session's own, so that two sessions on one machine do not see each other's leaks; short, because names of
+    # ipc sockets are limited to a hundred bytes.
+    place = tempfile.mkdtemp(prefix="t", dir="/tmp" if os.path.isdir("/tmp") else None)
+    os.environ["TMPDIR"] = tempfile.tempdir = place
+    config.add_cleanup(lambda: shutil.rmtree(place, ignore_errors=True))
+
+
+def _has_gpu() -> bool:
+    try:
+        return bool(ctypes.CDLL("libcuda.so.1").cuInit(0) == 0)
+    except OSError:
+        return False
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    gpu = [item for item in items if item.get_closest_marker("gpu")]
+    if gpu and not _has_gpu():
+        for item in gpu:
+            item.add_marker(pytest.mark.skip(reason="there is no GPU here"))
+
+
+# Fixtures of these tests (plugins' have no baseid) that are wider than a test. They are set up before narrower ones.
+_shared: set[str] = set()
+
+
+def pytest_fixture_setup(fixturedef: pytest.FixtureDef[object]) -> None:
+    if fixturedef.scope != "function" and fixturedef.baseid and fixturedef.argname != "_module_leaves_nothing":
+        _shared.add(fixturedef.argname)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _module_leaves_nothing() -> Iterator[None]:
+    before = Holdings.now()
+    yield
+    check_nothing_left(before)
+
+
+@pytest.fixture(autouse=True)
+def _test_leaves_nothing(request: pytest.FixtureRequest) -> Iterator[None]:
+    if _shared.intersection(request.fixturenames):
+        yield
+        return
+    before = Holdings.now()
+    yield
+    check_nothing_left(before)

@@ -1,0 +1,138 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""What a test may leave behind: nothing.
+
+Why: a process, thread, descriptor, run directory or segment that outlives its owner is a bug that no assertion of the
+test's own would see. `Holdings.now()` counts them; what is held later and was not held before is a leak.
+
+May not know: covey's modules; it looks at /proc and the file system only, so a bug in covey cannot hide from it.
+Descriptors are compared by what they are, not by number, because numbers are used again.
+"""
+import gc
+import os
+import re
+import tempfile
+import threading
+from collections import Counter
+from dataclasses import dataclass
+
+from waiting import wait_until
+
+# Helpers that the standard library keeps for the life of the process, once one is needed.
+_KEPT_PROCESSES = ("multiprocessing.resource_tracker", "multiprocessing.forkserver")
+_KEPT_THREADS = ("pydevd", "asyncio_", "QueueManagerThread")
+# Native threads say what they are by their name; those of libraries such as OpenBLAS live as long as the process.
+_NATIVE = ("ZMQbg", "covey")
+
+
+@dataclass(frozen=True, slots=True)
+class Holdings:
+    """What this process holds, each thing by a name that says what it is."""
+
+    processes: frozenset[str]
+    threads: frozenset[str]
+    native: Counter[str]
+    descriptors: Counter[str]
+    places: frozenset[str]
+
+    @classmethod
+    def now(cls) -> "Holdings":
+        return cls(_processes(), _threads(), _native(), _descriptors(), _places())
+
+    def beyond(self, before: "Holdings") -> list[str]:
+        """What is held now and was not before, one line each."""
+        found = [f"process {name}" for name in sorted(self.processes - before.processes)]
+        found += [f"thread {name}" for name in sorted(self.threads - before.threads)]
+        for sort, more in (
+            ("native thread", self.native - before.native),
+            ("descriptor of", self.descriptors - before.descriptors),
+        ):
+            found += [f"{sort} {name}, {n} more" for name, n in sorted(more.items())]
+        found += [f"left behind: {name}" for name in sorted(self.places - before.places)]
+        return found
+
+
+def check_nothing_left(before: Holdings) -> None:
+    """Waits until nothing is held beyond `before`; AssertionError with the list if that does not come."""
+    if not Holdings.now().beyond(before):
+        return
+    gc.collect()
+    wait_until(
+        lambda: not Holdings.now().beyond(before),
+        lambda: "the test left behind:\n  " + "\n  ".join(Holdings.now().beyond(before)),
+        deadline=10.0,
+    )
+
+
+def _processes() -> frozenset[str]:
+    """Descendants of this process, and whoever names this session's temporary directory: a slot whose parent died."""
+    parents: dict[int, int] = {}
+    commands: dict[int, str] = {}
+    for name in os.listdir("/proc"):
+        if name.isdigit():
+            try:
+                with open(f"/proc/{name}/stat", encoding="utf-8", errors="replace") as file:
+                    parents[int(name)] = int(file.read().rpartition(")")[2].split()[1])
+                with open(f"/proc/{name}/cmdline", "rb") as binary:
+                    command = binary.read().replace(b"\0", b" ").decode(errors="replace").strip()
+                commands[int(name)] = command or "(zombie)"
+            except (OSError, IndexError):
+                continue        # it ended while we looked
+    mine = {os.getpid()}
+    grown = True
+    while grown:
+        children = {pid for pid, parent in parents.items() if parent in mine} - mine
+        mine |= children
+        grown = bool(children)
+    mine.discard(os.getpid())
+    runs = os.path.join(tempfile.gettempdir(), "covey-")
+    mine |= {pid for pid, command in commands.items() if runs in command and pid != os.getpid()}
+    return frozenset(
+        f"{pid}: {commands.get(pid, '?')[:150]}"
+        for pid in mine
+        if not any(kept in commands.get(pid, "") for kept in _KEPT_PROCESSES)
+    )
+
+
+def _threads() -> frozenset[str]:
+    return frozenset(
+        f"{thread.name} ({thread.ident})"
+        for thread in threading.enumerate()
+        if not any(kept in thread.name for kept in _KEPT_THREADS)
+    )
+
+
+def _native() -> Counter[str]:
+    found: Counter[str] = Counter()
+    for task in os.listdir("/proc/self/task"):
+        try:
+            with open(f"/proc/self/task/{task}/comm", encoding="utf-8", errors="replace") as file:
+                name = file.read().strip()
+        except OSError:
+            continue
+        if name.startswith(_NATIVE):
+            found[re.sub(r"\d+", "", name)] += 1
+    return found
+
+
+def _descriptors() -> Counter[str]:
+    found: Counter[str] = Counter()
+    for number in os.listdir("/proc/self/fd"):
+        try:
+            target = os.readlink(f"/proc/self/fd/{number}")
+        except OSError:
+            continue            # the one that listed them
+        if target.startswith(("/dev/", "/proc/")) or target.endswith((".so", ".py", ".pyc")):
+            continue
+        found[re.sub(r":\[\d+\]", "", target)] += 1
+    return found
+
+
+def _places() -> frozenset[str]:
+    """Run directories and shared memory segments of covey."""
+    found = set()
+    for folder in {tempfile.gettempdir(), "/dev/shm"}:
+        try:
+            found |= {os.path.join(folder, name) for name in os.listdir(folder) if name.startswith("covey-")}
+        except OSError:
+            continue
+    return frozenset(found)

@@ -1,0 +1,131 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""How many CPUs there are for us: from folders that look like a machine's /proc and /sys."""
+
+import os
+import warnings
+from pathlib import Path
+
+import numpy
+import pytest
+from covey.node import detect
+from covey.node.detect import Cpus, available_cpus, resolve_count
+
+V2_MOUNT = "30 20 0:26 / /sys/fs/cgroup rw,nosuid shared:4 - cgroup2 cgroup2 rw,nsdelegate\n"
+V1_MOUNT = "31 20 0:27 / /sys/fs/cgroup/cpu,cpuacct rw shared:5 - cgroup cgroup rw,cpu,cpuacct\n"
+
+
+@pytest.fixture(autouse=True)
+def many_cpus(monkeypatch: pytest.MonkeyPatch) -> None:
+    # So that the fixture files decide, however small the machine is that runs this.
+    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: set(range(64)), raising=False)
+
+
+@pytest.fixture(autouse=True)
+def nothing_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(detect, "_said", set())
+
+
+def machine(root: Path, files: dict[str, str]) -> str:
+    for name, text in files.items():
+        path = root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    return str(root)
+
+
+def counted(root: Path, files: dict[str, str], **environment: str) -> int:
+    return available_cpus(root=machine(root, files), environment=environment).count
+
+
+def v2(group: str, **quotas: str) -> dict[str, str]:
+    """A machine with control groups of version 2; `quotas`: group (with _ for /) → cpu.max."""
+    files = {f"sys/fs/cgroup/{name.replace('_', '/')}/cpu.max": text for name, text in quotas.items()}
+    return {"proc/self/cgroup": f"0::{group}\n", "proc/self/mountinfo": V2_MOUNT, **files}
+
+
+def test_without_any_limit_it_is_the_affinity(tmp_path: Path) -> None:
+    assert counted(tmp_path, {}) == 64
+
+
+@pytest.mark.parametrize(
+    ("quota", "cpus"),
+    [("max 100000", 64), ("200000 100000", 2), ("150000 100000", 2), ("1000 100000", 1), ("nonsense", 64), ("", 64), ("1 0", 64)],
+)
+def test_cgroup_v2(tmp_path: Path, quota: str, cpus: int) -> None:
+    assert counted(tmp_path, v2("/job", job=quota)) == cpus
+
+
+def test_cgroup_v2_limits_of_groups_above_count(tmp_path: Path) -> None:
+    assert counted(tmp_path, v2("/user/job/step", user="300000 100000", user_job="max 100000")) == 3
+
+
+def test_cgroup_v2_inside_a_container_that_sees_the_hosts_name(tmp_path: Path) -> None:
+    files = v2("/docker/abc")
+    files["proc/self/mountinfo"] = V2_MOUNT.replace(" / /sys", " /docker/abc /sys")
+    files["sys/fs/cgroup/cpu.max"] = "400000 100000"
+    assert counted(tmp_path, files) == 4
+
+
+def test_cgroup_v2_outside_its_namespace(tmp_path: Path) -> None:
+    files = v2("/../other")
+    files["sys/fs/cgroup/cpu.max"] = "500000 100000"
+    assert counted(tmp_path, files) == 5
+
+
+@pytest.mark.parametrize(("quota", "cpus"), [("250000", 3), ("-1", 64)])
+def test_cgroup_v1(tmp_path: Path, quota: str, cpus: int) -> None:
+    files = {
+        "proc/self/cgroup": "11:memory:/job\n4:cpu,cpuacct:/job\n0::/\n",
+        "proc/self/mountinfo": V2_MOUNT.replace("/sys/fs/cgroup", "/sys/fs/cgroup/unified") + V1_MOUNT,
+        "sys/fs/cgroup/cpu,cpuacct/job/cpu.cfs_quota_us": f"{quota}\n",
+        "sys/fs/cgroup/cpu,cpuacct/job/cpu.cfs_period_us": "100000\n",
+    }
+    assert counted(tmp_path, files) == cpus
+
+
+@pytest.mark.parametrize("name", ["PYTHON_CPU_COUNT", "SLURM_CPUS_ON_NODE"])
+def test_environment(tmp_path: Path, name: str) -> None:
+    assert counted(tmp_path, {}, **{name: "7"}) == 7
+    assert counted(tmp_path, {}, **{name: "default"}) == 64
+    assert counted(tmp_path, {}, **{name: "0"}) == 64
+
+
+def test_the_least_of_all_counts_and_is_named(tmp_path: Path) -> None:
+    root = machine(tmp_path, v2("/job", job="600000 100000"))
+    assert available_cpus(root=root, environment={"SLURM_CPUS_ON_NODE": "8"}) == Cpus(6, "the CPU quota of this container")
+    assert available_cpus(root=root, environment={"SLURM_CPUS_ON_NODE": "4"}) == Cpus(4, "SLURM_CPUS_ON_NODE")
+
+
+@pytest.mark.parametrize(("limit", "cpus"), [(None, 64), (3, 3), (100, 64), (-60, 4), (-100, 1)])
+def test_limit_of_the_settings(tmp_path: Path, limit: int | None, cpus: int) -> None:
+    assert available_cpus(root=str(tmp_path), environment={}, limit=limit).count == cpus
+
+
+def test_this_machine_has_a_cpu() -> None:
+    assert available_cpus().count >= 1
+
+
+@pytest.mark.parametrize(("asked", "count"), [(None, 4), (1, 1), (4, 4), (0, 0), (-1, 3), (-3, 1), (numpy.int64(2), 2)])
+def test_counts(asked: int | None, count: int) -> None:
+    assert resolve_count(asked, Cpus(4, "a test")) == count
+
+
+def test_a_count_that_leaves_nothing() -> None:
+    with pytest.raises(ValueError, match=r"max_cpu=-4 means all CPUs but 4, and only 4 may be used here"):
+        resolve_count(-4, Cpus(4, "a test"))
+
+
+@pytest.mark.parametrize("asked", [1.0, "2", True, False, [1], object()])
+def test_nonsense(asked: object) -> None:
+    with pytest.raises(TypeError, match="max_gpu counts CPUs, so it is an int or None") as caught:
+        resolve_count(asked, Cpus(4, "a test"), name="max_gpu")  # type: ignore[arg-type]
+    assert repr(asked) in str(caught.value)
+
+
+def test_too_many_are_clipped_and_it_is_said_once_at_the_users_line() -> None:
+    with pytest.warns(UserWarning, match=r"max_cpu=9 is more than the 4 available \(a test\): using those") as warned:
+        assert resolve_count(9, Cpus(4, "a test")) == 4
+    assert warned[0].filename == __file__
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert resolve_count(9, Cpus(4, "a test")) == 4

@@ -1,0 +1,77 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""How a slot ended, as one line."""
+
+import pytest
+from covey import slot
+from covey.node.ending import Ending
+
+CRASH = """up
+Fatal Python error: Segmentation fault
+
+Thread 0x00007f3b (most recent call first):
+  File "/usr/lib/python3.11/threading.py", line 320 in wait
+
+Current thread 0x00007f3c (most recent call first):
+  File "/usr/lib/python3.11/ctypes/__init__.py", line 519 in string_at
+  File "/home/user/work/model.py", line 12 in crash
+  File "/home/user/work/model.py", line 20 in step
+  File "/home/user/work/model.py", line 30 in run
+  File "/venv/lib/python3.11/site-packages/covey/slot/main.py", line 70 in main
+  File "<string>", line 6 in <module>
+
+Extension modules: numpy.core (total: 1)
+"""
+
+
+def end(code: int | None, said: str = "up\n", why: str | None = None) -> Ending:
+    return Ending(2, 123, "here", code, said, why=why)
+
+
+@pytest.mark.parametrize(
+    ("ending", "what"),
+    [
+        (end(3), "exited with code 3"),
+        (end(0), "exited with code 0"),
+        (end(-15), "was killed by SIGTERM"),
+        (end(-9), "was killed by SIGKILL (the kernel does this when memory runs out)"),
+        (end(-35), "was killed by signal 35"),
+        (end(None), "ended, and another part of this program took its exit status"),
+        (end(-9, why="it took longer than 5 s"), "was stopped: it took longer than 5 s"),
+        (end(slot.EXIT_PLANNED), "left as planned"),
+        (end(slot.EXIT_SETUP_FAILED, "Traceback…\nValueError: no\n"), "could not run its initializer: ValueError: no"),
+        (end(1, "Traceback…\nImportError: zmq\n\n"), "exited with code 1 before it was ready for tasks: ImportError: zmq"),
+        (end(slot.EXIT_BROKEN, "up\nLinkRefused: old\n"), "exited with code 88 before it was ready for tasks: LinkRefused: old"),
+        (end(-9, ""), "was killed by SIGKILL before it was ready for tasks"),
+        (
+            end(-11, CRASH),
+            "was killed by SIGSEGV in string_at (ctypes/__init__.py:519), called from crash (work/model.py:12), "
+            "called from step (work/model.py:20)",
+        ),
+        (end(-11, "up\nFatal Python error: …\nCurrent thread"), "was killed by SIGSEGV"),
+    ],
+)
+def test_reports(ending: Ending, what: str) -> None:
+    assert ending.report() == f"slot 2 (pid 123 on here) {what}"
+
+
+def test_a_report_is_one_line_of_bounded_length() -> None:
+    ending = end(1, "x" * 100_000 + "\r\n\t")
+    assert len(ending.report()) < 500
+    assert len(ending.report().splitlines()) == 1
+
+
+def test_only_our_own_codes_are_planned() -> None:
+    assert end(slot.EXIT_PLANNED).planned
+    assert not end(0).planned
+    assert not end(-9).planned
+
+
+def test_whether_it_was_up() -> None:
+    assert end(1).was_up
+    assert not end(1, "Traceback").was_up
+    assert not end(slot.EXIT_BROKEN).was_up
+
+
+def test_the_tail_is_the_last_lines_without_the_mark() -> None:
+    assert end(1, "up\na\nb\n").tail() == "a\nb"
+    assert len(end(1, "line\n" * 1000).tail().splitlines()) == 20
