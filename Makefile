@@ -26,10 +26,10 @@ check: $(VENV)/.built $(VENV)/.extra-test $(VENV)/.extra-dev
 	$(PY) -m mypy
 	PATH="$$(cd $(VENV)/bin && pwd):$$PATH" cython-lint ext
 	$(VENV)/bin/lint-imports
-	$(PY) -m pytest -q tests/house
+	$(PY) -m pytest -q -m "not slow" tests/house
 
 bench: $(VENV)/.built $(VENV)/.peers
-	$(PY) -m benchmarks.run $(ARGS)
+	$(PY) -m benchmarks $(ARGS)
 
 clean:
 	rm -rf build dist .venv $(VENV) .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis

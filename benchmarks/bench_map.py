@@ -46,7 +46,7 @@ def measure(peer: Peer, quick: bool) -> Values:
         calls = ITEMS if peer.chunks else sized(run, quick)
         if peer.chunks:
             run(calls)
-        values["rate"] = calls / repeat(lambda: run(calls), quick)
+        values["rate"] = calls / repeat(lambda: run(calls), quick, 3)
         values["items"] = calls
     if hasattr(peer, "distribute"):
         values["distribute"] = ITEMS / _through_distribute(peer, quick)
@@ -67,7 +67,7 @@ def _through_distribute(peer: Peer, quick: bool) -> float:
         return seconds
 
     run()
-    return repeat(run, quick)
+    return repeat(run, quick, 3)
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ import ctypes
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -44,6 +44,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 # Fixtures of these tests (plugins' have no baseid) that are wider than a test. They are set up before narrower ones.
 _shared: set[str] = set()
+# A failed test's traceback holds what its frames held; one message is enough.
+_failed: set[str] = set()
+_latest: list[pytest.Item] = []
 
 
 def pytest_fixture_setup(fixturedef: pytest.FixtureDef[object]) -> None:
@@ -51,11 +54,30 @@ def pytest_fixture_setup(fixturedef: pytest.FixtureDef[object]) -> None:
         _shared.add(fixturedef.argname)
 
 
+def pytest_runtest_teardown(item: pytest.Item) -> None:
+    _latest[:] = [item]
+
+
+def _forget_arguments() -> None:
+    """pytest keeps the arguments of a test until all of its fixtures are gone, those of its module included."""
+    for item in _latest:
+        getattr(item, "funcargs", {}).clear()
+
+
 @pytest.fixture(autouse=True, scope="module")
 def _module_leaves_nothing() -> Iterator[None]:
     before = Holdings.now()
     yield
+    _forget_arguments()
     check_nothing_left(before)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    report = yield
+    if report.failed:
+        _failed.add(item.nodeid)
+    return report
 
 
 @pytest.fixture(autouse=True)
@@ -65,4 +87,6 @@ def _test_leaves_nothing(request: pytest.FixtureRequest) -> Iterator[None]:
         return
     before = Holdings.now()
     yield
-    check_nothing_left(before)
+    _forget_arguments()
+    if request.node.nodeid not in _failed:
+        check_nothing_left(before)

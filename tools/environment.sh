@@ -58,9 +58,15 @@ if ! (has_venv && has_headers && has_compiler); then
         DEBIAN_FRONTEND=noninteractive apt-get -qq install -y --no-install-recommends $packages >/dev/null
     fi
 fi
-has_venv || { say "$python has no venv module: install it (Debian: apt-get install python3-venv)"; exit 1; }
-has_headers || { say "$python has no C headers: install them (Debian: apt-get install python3-dev)"; exit 1; }
-has_compiler || { say "no C compiler that works: install one (Debian: apt-get install gcc libc6-dev)"; exit 1; }
+lacks=
+has_venv || lacks="$lacks, Python's venv module"
+has_headers || lacks="$lacks, Python's C headers"
+has_compiler || lacks="$lacks, a C compiler that works"
+if [ -n "$lacks" ]; then
+    say "$("$python" --version) at $(command -v "$python") lacks ${lacks#, }" \
+        "(Debian, as root: apt-get install python3-venv python3-dev gcc libc6-dev)"
+    exit 1
+fi
 
 say "making $venv with $("$python" --version)"
 "$python" -m venv --clear "$venv"

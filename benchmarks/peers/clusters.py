@@ -4,12 +4,23 @@
 import importlib
 import logging
 import os
+import sys
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from benchmarks.peers.base import ExecutorPeer, NotInstalled, Peer
 
 __all__ = ["Dask", "Ipyparallel", "Mpi", "Ray"]
+
+# It refuses root, and more processes than cores, unless told otherwise: the third process is the client.
+OPEN_MPI = {
+    "OMPI_ALLOW_RUN_AS_ROOT": "1",
+    "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1",
+    "OMPI_MCA_rmaps_base_oversubscribe": "1",
+    "PRTE_ALLOW_RUN_AS_ROOT": "1",
+    "PRTE_ALLOW_RUN_AS_ROOT_CONFIRM": "1",
+    "PRTE_MCA_rmaps_default_mapping_policy": ":oversubscribe",
+}
 
 
 class Dask(Peer):
@@ -151,10 +162,10 @@ if __name__ == "__main__":
 """
 
     def __init__(self) -> None:
-        # Open MPI refuses root and more processes than cores unless told otherwise
-        os.environ.setdefault("OMPI_ALLOW_RUN_AS_ROOT", "1")
-        os.environ.setdefault("OMPI_ALLOW_RUN_AS_ROOT_CONFIRM", "1")
-        os.environ.setdefault("OMPI_MCA_rmaps_base_oversubscribe", "1")
+        for name, value in OPEN_MPI.items():
+            os.environ.setdefault(name, value)
+        # an Open MPI from PyPI has its launcher beside the interpreter
+        os.environ["PATH"] = os.pathsep.join([os.path.dirname(sys.executable), os.environ.get("PATH", "")])
         try:
             importlib.import_module("mpi4py.MPI")
         except RuntimeError as error:

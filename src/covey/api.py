@@ -160,7 +160,8 @@ def _require_one_machine(machines: Sequence[str]) -> None:
 
 def _require_gpu_words(use_gpu: bool, gpu_policy: str | None, max_gpu: int | None) -> None:
     if gpu_policy is not None and gpu_policy not in GPU_POLICIES:
-        raise ValueError(f"distribute(gpu_policy={gpu_policy!r}): one of {', '.join(map(repr, GPU_POLICIES))} is needed")
+        words = ", ".join(map(repr, GPU_POLICIES))
+        raise ValueError(f"distribute(gpu_policy={gpu_policy!r}): one of {words} is needed")
     if max_gpu is not None and (isinstance(max_gpu, bool) or not isinstance(max_gpu, int)):
         raise TypeError(f"distribute(max_gpu={max_gpu!r}): a number is needed, or None for all")
     if gpu_policy == "require_all" and use_gpu:

@@ -48,6 +48,9 @@ class Settings:
     # Bytes of parcels that an asker may have unfinished: with the number of askers, a bound on the broker's memory.
     credit_bytes: int = 256 * MIB
 
+    # What a client may hold that the broker has no credit for yet; then submit waits. Twenty million small calls.
+    backlog: int = GIB
+
     # The links.
 
     # A doer's sign of life. It costs one small message; the lease is a multiple of it.

@@ -2,6 +2,7 @@
 """How large bundles get: facts in, sizes out."""
 
 import pytest
+
 from covey.client.bundles import ALONE_ABOVE, GROWTH, MOST_ITEMS, SMALL, WINDOW_BYTES, Sizer
 
 
@@ -104,6 +105,13 @@ def test_every_slot_has_more_than_one_bundle_under_way():
     for item_seconds in (1e-8, 1e-4, 1.0):
         sizer = grown(Sizer(4, None, None, None), item_seconds)
         assert sizer.depth(sizer.size(0, 0)) > 8
+    assert Sizer(4, None, None, None).depth(1) > 8
+
+
+def test_few_bundles_are_under_way_while_they_grow():
+    sizer = Sizer(2, None, None, None)
+    sizer.on_done(1, 1e-7)
+    assert sizer.depth(sizer.size(1, 0)) <= 8
 
 
 def test_small_bundles_of_fast_calls_are_sent_many_at_a_time():

@@ -5,8 +5,9 @@ import os
 import threading
 from concurrent.futures import Executor
 
-import covey
 import pytest
+
+import covey
 from covey.errors import ClientClosed
 
 

@@ -7,6 +7,7 @@ import weakref
 from time import monotonic
 
 import pytest
+
 from covey.client.bundles import AHEAD
 from covey.client.mapping import Feeder
 from covey.client.options import TaskSettings

@@ -4,6 +4,7 @@
 import math
 
 import pytest
+
 from covey.client.options import GPU, TaskSettings, checked
 
 

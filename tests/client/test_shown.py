@@ -5,8 +5,9 @@ import io
 import sys
 
 import pytest
-from covey.client.output import show
 from tqdm import tqdm
+
+from covey.client.output import show
 
 
 class Broken(io.StringIO):

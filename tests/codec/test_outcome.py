@@ -112,7 +112,7 @@ def test_the_remote_traceback_is_printed_like_python_s_own() -> None:
     back = open_error(seal_error(error, note="task 7 on host"))
     text = shown(back)
     for line in shown(error).splitlines():
-        assert line in text or "^^^" in line
+        assert line in text or set(line) <= set(" ~^")
     assert "^^^" not in text            # columns are not known here: better none than wrong ones
     assert text.endswith("ValueError: deep\ntask 7 on host\n")
     assert "note" not in vars(error)

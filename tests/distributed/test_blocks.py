@@ -3,10 +3,11 @@
 
 import numpy as np
 import pytest
-from covey.distributed.blocks import is_array, join, split
-from covey.errors import BadBlocks
 from hypothesis import given
 from hypothesis import strategies as st
+
+from covey.distributed.blocks import is_array, join, split
+from covey.errors import BadBlocks
 
 
 def squares(x):

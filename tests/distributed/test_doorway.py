@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """What `distribute`, `finished` and `shutdown` take and refuse, without a slot."""
 
-import covey
 import numpy as np
 import pytest
+
+import covey
 from covey.errors import ClientClosed
 
 

@@ -3,9 +3,10 @@
 
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 
-import covey
 import numpy as np
 import pytest
+
+import covey
 from covey.distributed.foreign import WINDOW, map_over
 
 

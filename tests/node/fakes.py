@@ -2,7 +2,8 @@
 """What a keeper stands between: a broker's loop that records, and slot processes that do what a test tells them.
 
 A fake slot is a real process, started by the real Launcher, whose program is a few lines of the test's own. They find
-`number`, `parent`, `lifeline`, `stderr`, `mark` and `up()`; a slot that has nothing more to do waits for its end in `hold()`.
+`number`, `parent`, `lifeline`, `stderr`, `mark` and `up()`; a slot that has nothing more to do waits for its end in
+`hold()`.
 """
 
 import os

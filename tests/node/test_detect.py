@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy
 import pytest
+
 from covey.node import detect
 from covey.node.detect import Cpus, available_cpus, resolve_count
 
@@ -49,7 +50,15 @@ def test_without_any_limit_it_is_the_affinity(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("quota", "cpus"),
-    [("max 100000", 64), ("200000 100000", 2), ("150000 100000", 2), ("1000 100000", 1), ("nonsense", 64), ("", 64), ("1 0", 64)],
+    [
+        ("max 100000", 64),
+        ("200000 100000", 2),
+        ("150000 100000", 2),
+        ("1000 100000", 1),
+        ("nonsense", 64),
+        ("", 64),
+        ("1 0", 64),
+    ],
 )
 def test_cgroup_v2(tmp_path: Path, quota: str, cpus: int) -> None:
     assert counted(tmp_path, v2("/job", job=quota)) == cpus
@@ -92,7 +101,9 @@ def test_environment(tmp_path: Path, name: str) -> None:
 
 def test_the_least_of_all_counts_and_is_named(tmp_path: Path) -> None:
     root = machine(tmp_path, v2("/job", job="600000 100000"))
-    assert available_cpus(root=root, environment={"SLURM_CPUS_ON_NODE": "8"}) == Cpus(6, "the CPU quota of this container")
+    assert available_cpus(root=root, environment={"SLURM_CPUS_ON_NODE": "8"}) == Cpus(
+        6, "the CPU quota of this container"
+    )
     assert available_cpus(root=root, environment={"SLURM_CPUS_ON_NODE": "4"}) == Cpus(4, "SLURM_CPUS_ON_NODE")
 
 

@@ -2,6 +2,7 @@
 """How a slot ended, as one line."""
 
 import pytest
+
 from covey import slot
 from covey.node.ending import Ending
 
@@ -15,6 +16,7 @@ Current thread 0x00007f3c (most recent call first):
   File "/usr/lib/python3.11/ctypes/__init__.py", line 519 in string_at
   File "/home/user/work/model.py", line 12 in crash
   File "/home/user/work/model.py", line 20 in step
+  File "/venv/lib/python3.11/site-packages/covey/slot/output.py", line 70 in write
   File "/home/user/work/model.py", line 30 in run
   File "/venv/lib/python3.11/site-packages/covey/slot/main.py", line 70 in main
   File "<string>", line 6 in <module>
@@ -39,13 +41,35 @@ def end(code: int | None, said: str = "up\n", why: str | None = None) -> Ending:
         (end(-9, why="it took longer than 5 s"), "was stopped: it took longer than 5 s"),
         (end(slot.EXIT_PLANNED), "left as planned"),
         (end(slot.EXIT_SETUP_FAILED, "Traceback…\nValueError: no\n"), "could not run its initializer: ValueError: no"),
-        (end(1, "Traceback…\nImportError: zmq\n\n"), "exited with code 1 before it was ready for tasks: ImportError: zmq"),
-        (end(slot.EXIT_BROKEN, "up\nLinkRefused: old\n"), "exited with code 88 before it was ready for tasks: LinkRefused: old"),
-        (end(-9, ""), "was killed by SIGKILL before it was ready for tasks"),
+        (
+            end(1, "Traceback…\nImportError: zmq\n\n"),
+            "exited with code 1 before it was ready for tasks: ImportError: zmq",
+        ),
+        (
+            end(slot.EXIT_BROKEN, "up\nLinkRefused: old\n"),
+            "exited with code 88 before it was ready for tasks: LinkRefused: old",
+        ),
+        (
+            end(-11, "its initializer was running\n" + CRASH.removeprefix("up\n")),
+            (
+                "was killed by SIGSEGV before it was ready for tasks in string_at (ctypes/__init__.py:519), "
+                "called from crash (work/model.py:12), called from step (work/model.py:20)"
+            ),
+        ),
+        (
+            end(-9, ""),
+            "was killed by SIGKILL (the kernel does this when memory runs out) before it was ready for tasks",
+        ),
         (
             end(-11, CRASH),
-            "was killed by SIGSEGV in string_at (ctypes/__init__.py:519), called from crash (work/model.py:12), "
-            "called from step (work/model.py:20)",
+            (
+                "was killed by SIGSEGV in string_at (ctypes/__init__.py:519), called from crash (work/model.py:12), "
+                "called from step (work/model.py:20)"
+            ),
+        ),
+        (
+            end(-6, CRASH.replace("model.py", "covey/slot/main.py")),
+            "was killed by SIGABRT in string_at (ctypes/__init__.py:519)",
         ),
         (end(-11, "up\nFatal Python error: …\nCurrent thread"), "was killed by SIGSEGV"),
     ],

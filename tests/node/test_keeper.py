@@ -10,13 +10,13 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from fakes import FakeLoop, fake_launcher
+
 from covey import slot
 from covey.errors import CoveyError, SlotsWillNotStart
 from covey.node import launch
 from covey.node.keeper import Keeper
 from waiting import wait_until
-
-from fakes import FakeLoop, fake_launcher
 
 HOLD = "up(); hold()"
 Keep = Callable[..., Keeper]
@@ -83,10 +83,9 @@ def test_a_killed_slot_is_reported_and_replaced(
     keep: Keep, loop: FakeLoop, tmp_path: Path, caplog: pytest.LogCaptureFixture, number: signal.Signals
 ) -> None:
     caplog.set_level(logging.WARNING, "covey.node")
-    keep("up()\n" + ready(tmp_path) + "hold()", 2)
+    keep("up()\nnumber == 1 and " + ready(tmp_path) + "hold()", 2)
     first, bystander = loop.pid_of(1), loop.pid_of(2)
     wait_up(tmp_path)
-    wait_until(lambda: number != signal.SIGTERM or exists(first))
     os.kill(first, number)
     second = loop.pid_of(1, 1)
     (death,) = loop.wait_deaths(1)
@@ -162,12 +161,18 @@ def test_the_loop_may_order_a_slot_killed(keep: Keep, loop: FakeLoop) -> None:
     loop.order("kill", 1, b"")
     loop.order("kill", first, b"its task took longer than 5 s")
     (death,) = loop.wait_deaths(1)
-    assert death == (first, False, f"slot 1 (pid {first} on {os.uname().nodename}) was stopped: its task took longer than 5 s")
+    assert death == (
+        first,
+        False,
+        f"slot 1 (pid {first} on {os.uname().nodename}) was stopped: its task took longer than 5 s",
+    )
     assert loop.pid_of(1, 1) != first
 
 
 @pytest.mark.faults
-def test_slots_that_never_come_up_are_given_up_with_their_own_words(keep: Keep, loop: FakeLoop, broken: list[CoveyError]) -> None:
+def test_slots_that_never_come_up_are_given_up_with_their_own_words(
+    keep: Keep, loop: FakeLoop, broken: list[CoveyError]
+) -> None:
     keep("raise ImportError('no module named antigravity2')", 2)
     wait_until(lambda: broken)
     (error,) = broken
@@ -180,7 +185,9 @@ def test_slots_that_never_come_up_are_given_up_with_their_own_words(keep: Keep, 
 
 
 @pytest.mark.faults
-def test_one_slot_that_does_not_start_leaves_the_others_alone(keep: Keep, loop: FakeLoop, broken: list[CoveyError]) -> None:
+def test_one_slot_that_does_not_start_leaves_the_others_alone(
+    keep: Keep, loop: FakeLoop, broken: list[CoveyError]
+) -> None:
     keeper = keep("number == 2 and (os.read(0, 1), os._exit(1)); " + HOLD, 2)
     loop.pid_of(2, 3)
     assert broken == []
@@ -273,7 +280,8 @@ def test_slots_get_none_of_our_descriptors(keep: Keep, loop: FakeLoop, tmp_path:
     program = (
         "names = sorted(os.readlink(f'/proc/self/fd/{n}') for n in os.listdir('/proc/self/fd') if int(n) > 2 "
         "and int(n) != lifeline and os.path.exists(f'/proc/self/fd/{n}'))\n"
-        "open(f'{program}.{number}', 'w').write(chr(10).join(names)); os.rename(f'{program}.{number}', f'{program}.{number}.ready')\n"
+        "with open(f'{program}.{number}', 'w') as file: file.write(chr(10).join(names))\n"
+        "os.rename(f'{program}.{number}', f'{program}.{number}.ready')\n"
         "up(); hold()\n"
     )
     leaky, other = os.pipe()

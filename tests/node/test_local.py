@@ -14,6 +14,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from fakes import FAKE_SLOT, FakeLoop
+
 from covey import slot
 from covey.errors import CoveyError
 from covey.node import local
@@ -21,8 +23,6 @@ from covey.node.local import LocalNode
 from covey.node.outfit import slot_environment
 from covey.settings import Settings
 from waiting import wait_until
-
-from fakes import FAKE_SLOT, FakeLoop
 
 LEAVE_WHEN_TOLD = f"""
 signal.signal(signal.SIGUSR1, lambda *_: os._exit({slot.EXIT_PLANNED}))
@@ -207,6 +207,9 @@ def test_the_environment_of_slots(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_no_thread_is_left_and_importing_the_node_starts_none() -> None:
-    code = f"import sys; sys.path[:] = {sys.path!r}; import covey.node.local, threading; assert threading.active_count() == 1"
+    code = (
+        f"import sys; sys.path[:] = {sys.path!r}; import covey.node.local, threading; "
+        "assert threading.active_count() == 1"
+    )
     subprocess.run([sys.executable, "-c", code], check=True, timeout=30)
     assert not [thread for thread in threading.enumerate() if thread.name.startswith("covey")]

@@ -10,9 +10,13 @@ import tempfile
 from pathlib import Path
 
 import pytest
+
 from covey.node.rundir import RunDir, sweep
 
-HOLD = "import sys; sys.path[:] = {path!r}; from covey.node.rundir import RunDir; d = RunDir({base!r}); print(d.path, flush=True); "
+HOLD = (
+    "import sys; sys.path[:] = {path!r}; from covey.node.rundir import RunDir; "
+    "d = RunDir({base!r}); print(d.path, flush=True); "
+)
 
 
 def script(base: Path, rest: str) -> list[str]:
@@ -53,7 +57,9 @@ def test_it_is_removed_at_exit(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_it_lies_in_the_temporary_directory_unless_that_has_a_long_name(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_it_lies_in_the_temporary_directory_unless_that_has_a_long_name(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     with RunDir() as folder:
         assert os.path.dirname(folder.path) == tempfile.gettempdir()
     deep = tmp_path / ("d" * 100)
@@ -69,10 +75,10 @@ def test_without_tempfile_it_finds_the_same_place(place: str) -> None:
     short = Path(tempfile.mkdtemp())
     (short / "relative").mkdir()
     code = (
-        "import os, sys; sys.path[:] = {path!r}; from covey.node.rundir import RunDir; "
+        f"import os, sys; sys.path[:] = {sys.path!r}; from covey.node.rundir import RunDir; "
         "assert 'tempfile' not in sys.modules; d = RunDir(); import tempfile; "
         "assert os.path.dirname(d.path) == tempfile.gettempdir(), (d.path, tempfile.gettempdir())"
-    ).format(path=sys.path)
+    )
     environment = {**os.environ, "TMPDIR": place.format(tmp=short)}
     subprocess.run([sys.executable, "-c", code], check=True, env=environment, cwd=short, timeout=20)
 
@@ -96,7 +102,9 @@ def test_a_forked_child_does_not_remove_it(tmp_path: Path) -> None:
 
 def test_what_a_killed_process_left_is_swept(tmp_path: Path) -> None:
     done = subprocess.run(
-        script(tmp_path, "import os; d.write('outfit', b''); os.kill(os.getpid(), 9)"), stdout=subprocess.PIPE, timeout=20
+        script(tmp_path, "import os; d.write('outfit', b''); os.kill(os.getpid(), 9)"),
+        stdout=subprocess.PIPE,
+        timeout=20,
     )
     left = done.stdout.decode().strip()
     assert os.path.isdir(left)

@@ -36,7 +36,7 @@ def run_in_slot(program: str) -> tuple[list[tuple[int, bytes]], str, str]:
     """What was sent, and what went to the descriptors 1 and 2."""
     body = "".join(f"    {line}\n" for line in program.strip("\n").splitlines())
     code = PRELUDE.format(path=sys.path) + body + EPILOGUE
-    done = subprocess.run([sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=30)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, timeout=30)
     stderr, mark, sent = done.stderr.decode().rpartition("\nSENT")
     assert mark, done.stderr.decode()
     return ast.literal_eval(sent), done.stdout.decode(), stderr

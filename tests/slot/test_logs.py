@@ -5,13 +5,16 @@ import logging
 import pickle
 
 import pytest
+from recorded import run_in_slot
+
 from covey.client.output import show
 from covey.slot.logs import seal_record
-from recorded import run_in_slot
 
 
 def record(**extra: object) -> logging.LogRecord:
-    made = logging.makeLogRecord({"name": "lab", "levelno": 40, "levelname": "ERROR", "msg": "%s = %d", "args": ("x", 3)})
+    made = logging.makeLogRecord(
+        {"name": "lab", "levelno": 40, "levelname": "ERROR", "msg": "%s = %d", "args": ("x", 3)}
+    )
     made.__dict__.update(extra)
     return made
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+
 from covey import slot
 from covey.codec.parcel import seal
 from covey.node.outfit import Outfit
@@ -63,7 +64,11 @@ def run_slot(tmp_path: Path, program: str = "return 0", setup: object = None) ->
     indented = "\n        ".join(program.strip().splitlines())
     source = PRELUDE.format(path=sys.path, runner=RUNNER.replace("PROGRAM", indented)) + SOURCE
     lifeline, held = os.pipe()
-    with open(tmp_path / "log", "w+b") as log, open(tmp_path / "stderr", "w+b") as stderr, open(tmp_path / "mark", "w+b") as mark:
+    with (
+        open(tmp_path / "log", "w+b") as log,
+        open(tmp_path / "stderr", "w+b") as stderr,
+        open(tmp_path / "mark", "w+b") as mark,
+    ):
         descriptors = (lifeline, stderr.fileno(), mark.fileno())
         process = subprocess.run(
             [sys.executable, "-c", source, str(outfit), "3", str(os.getpid()), *map(str, descriptors)],
@@ -77,7 +82,12 @@ def run_slot(tmp_path: Path, program: str = "return 0", setup: object = None) ->
         os.close(held)
         log.seek(0)
         stderr.seek(0)
-        return Done(process.returncode, process.stdout.decode().splitlines(), log.read().decode(errors="replace"), stderr.read().decode())
+        return Done(
+            process.returncode,
+            process.stdout.decode().splitlines(),
+            log.read().decode(errors="replace"),
+            stderr.read().decode(),
+        )
 
 
 def test_a_slot_says_hello_before_it_imports_anything_heavy(tmp_path: Path) -> None:
@@ -91,7 +101,9 @@ def test_a_slot_says_hello_before_it_imports_anything_heavy(tmp_path: Path) -> N
 
 
 def test_the_world_of_a_task(tmp_path: Path) -> None:
-    done = run_slot(tmp_path, """
+    done = run_slot(
+        tmp_path,
+        """
 import __main__, _signal, covey.slot
 assert [name for name in vars(__main__) if not name.startswith("__")] == []
 assert covey.slot.number == 3
@@ -101,7 +113,8 @@ import faulthandler
 assert faulthandler.is_enabled()
 print("printed", sys.argv[0])
 os.write(2, b"from C\\n")
-""")
+""",
+    )
     assert done.code == slot.EXIT_PLANNED, done
     assert done.notes[-1] == f"output 1 {f'printed {sys.argv[0]}'.encode() + bytes([10])!r}"
     assert done.stderr == "from C\n"
@@ -124,7 +137,9 @@ def test_a_runner_that_fails_writes_why(tmp_path: Path) -> None:
 
 def test_what_cannot_be_imported_is_in_the_log(tmp_path: Path) -> None:
     done = subprocess.run(
-        [sys.executable, "-c", SOURCE, str(tmp_path / "missing"), "1", "1", "0", "1", "1"], stderr=subprocess.PIPE, timeout=30
+        [sys.executable, "-c", SOURCE, str(tmp_path / "missing"), "1", "1", "0", "1", "1"],
+        stderr=subprocess.PIPE,
+        timeout=30,
     )
     assert done.returncode == 1
     assert b"FileNotFoundError" in done.stderr
@@ -132,7 +147,13 @@ def test_what_cannot_be_imported_is_in_the_log(tmp_path: Path) -> None:
 
 def test_the_initializer_runs_before_tasks(tmp_path: Path) -> None:
     done = run_slot(tmp_path, "assert sys.flavour == 'sweet'", setup=(setattr, (sys, "flavour", "sweet")))
-    assert done.code == slot.EXIT_PLANNED, done
+    assert (done.code, done.log) == (slot.EXIT_PLANNED, "up\n")
+
+
+@pytest.mark.faults
+def test_an_initializer_that_ends_the_process(tmp_path: Path) -> None:
+    done = run_slot(tmp_path, setup=(os._exit, (4,)))
+    assert (done.code, done.log) == (4, "its initializer was running\n")
 
 
 def test_an_initializer_that_raises(tmp_path: Path) -> None:
@@ -145,12 +166,15 @@ def test_an_initializer_that_raises(tmp_path: Path) -> None:
 
 
 def test_the_end_does_not_wait_for_threads_of_tasks(tmp_path: Path) -> None:
-    done = run_slot(tmp_path, """
+    done = run_slot(
+        tmp_path,
+        """
 import atexit, threading
 threading.Thread(target=threading.Event().wait).start()
 atexit.register(print, "at exit")
 print("unfinished", end="")
-""")
+""",
+    )
     assert done.code == slot.EXIT_PLANNED
     assert done.notes[-1] == "at exit"
     assert "output 1 b'unfinished'" in done.notes

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """What a task prints: whole lines as they come, the rest at its end, never too much."""
 
-from covey.slot.output import LIMIT, Ration
 from recorded import run_in_slot
+
+from covey.slot.output import LIMIT, Ration
 
 
 class Sent(list[tuple[int, bytes]]):
@@ -57,7 +58,9 @@ output.flush()
 
 
 def test_a_closed_stream_does_not_disturb_the_end_of_a_task() -> None:
-    sent, _, _ = run_in_slot("install()\nprint('x')\nsys.stdout.close()\noutput.flush()\nsys.stderr.write('y')\noutput.flush()")
+    sent, _, _ = run_in_slot(
+        "install()\nprint('x')\nsys.stdout.close()\noutput.flush()\nsys.stderr.write('y')\noutput.flush()"
+    )
     assert sent == [(1, b"x\n"), (2, b"y")]
 
 

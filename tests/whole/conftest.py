@@ -3,8 +3,9 @@
 
 from collections.abc import Iterator
 
-import covey
 import pytest
+
+import covey
 from gates import Gate
 
 

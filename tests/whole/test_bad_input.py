@@ -6,9 +6,10 @@ import sys
 import threading
 import warnings
 
-import covey
 import numpy as np
 import pytest
+
+import covey
 from covey.errors import BadBlocks, ClientClosed, ModuleMissing, NotPicklable, ResultTooLarge
 
 

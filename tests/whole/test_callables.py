@@ -5,9 +5,10 @@ import functools
 import math
 import operator
 
-import covey
 import numpy as np
 import pytest
+
+import covey
 
 
 def module_function(x):

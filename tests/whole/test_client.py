@@ -9,9 +9,10 @@ import pickle
 import threading
 from concurrent import futures
 
-import covey
 import numpy as np
 import pytest
+
+import covey
 from covey.errors import TaskTimeout
 from gates import arrive, hold
 from waiting import wait_until

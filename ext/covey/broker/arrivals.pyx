@@ -9,7 +9,7 @@ from covey.broker.desk cimport (
 from covey.broker.bodies cimport bodies_learn
 from covey.broker.departures cimport departures_carry_out
 from covey.broker.peers cimport (
-    ASKING, DOING, DYING, HOST_MAX, STRANGER, VACANT, Peer, peers_add, peers_close_batch, peers_find, peers_post,
+    ASKING, DOING, DYING, HOST_MAX, STRANGER, Peer, peers_add, peers_close_batch, peers_find, peers_post,
     peers_record, peers_remove, peers_tell)
 from covey.broker.scheduler cimport (
     ACCEPTED, DUPLICATE, LEFT_CRASHED, LEFT_LOST, LEFT_PLANNED, Cargo, Totals, Verdict, scheduler_find,
@@ -313,7 +313,7 @@ cdef void _receive(Desk* self, int32_t peer, int kind, Bale* bale, double now) n
             scheduler_on_given_back(
                 self.scheduler, row.index, (<RetractedRecord*> at)[i].ticket, (<RetractedRecord*> at)[i].given_back != 0, now)
     elif kind == OUTPUT and does:
-        for i in range(count):
+        for _ in range(count):
             _on_output(self, <OutputRecord*> at)
             at += sizeof(OutputRecord) + (<OutputRecord*> at).length
     elif kind == BYE and count == 1 and row.state != STRANGER:

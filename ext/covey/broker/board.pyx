@@ -177,7 +177,7 @@ cdef class Board:
         another task, so that as many go on waiting. Returns the time it is then: that of doers all busy.
         """
         cdef uint64_t done = 0
-        cdef uint32_t i
+        cdef uint32_t _i
         cdef Order order
         cdef Flight* flight
         cdef Verdict verdict
@@ -193,7 +193,7 @@ cdef class Board:
                         break
                 if self.flight_first == self.flight_last:
                     break
-                for i in range(batch):
+                for _i in range(batch):
                     if self.flight_first == self.flight_last:
                         break
                     flight = &self.flights[self.flight_first & (self.flight_room - 1)]

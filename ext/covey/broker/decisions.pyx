@@ -9,7 +9,7 @@ from covey.broker.endings cimport doer_unload, task_stop, task_withdraw
 from covey.broker.orders cimport ASSIGN, DISMISS, LEFT_LOST, Order
 from covey.broker.shares cimport share_charge, share_first, share_remove
 from covey.broker.tables cimport (
-    ASKED, CONDEMNED, DEEP, DISMISSED, EMPTY, LONE, NOWHERE, PARTLY, POOLS, RUNNING, SOLO, STALLED, TICKS_A_SECOND,
+    CONDEMNED, DEEP, DISMISSED, EMPTY, LONE, NOWHERE, PARTLY, POOLS, RUNNING, SOLO, STALLED, TICKS_A_SECOND,
     TIMED, TIMEOUT, DoerRow, Due, Pool, TaskRow, links_push_back, links_remove, order_new, token_of)
 from covey.wire.protocol cimport LOST, TIMED_OUT
 
@@ -282,6 +282,6 @@ cdef double decisions_next_time(Scheduler* self, double now) noexcept nogil:
             when = self.doers[pool.laden.head].progress + self.limits.retract_after
             soonest = min(soonest, when)
     # Only who looks often can tell a long silence of the others from one of its own.
-    if self.limits.pause > 0 and self.limits.lease > 0 and self.doer_count > 0 and self.tick >= 0:
+    if self.limits.pause > 0 and 0 < self.limits.lease < INFINITY and self.doer_count > 0 and self.tick >= 0:
         soonest = min(soonest, self.tick + self.limits.pause * 0.5)
     return soonest

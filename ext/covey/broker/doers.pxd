@@ -25,7 +25,7 @@ cdef void doer_haunt(Scheduler* self, int32_t task) noexcept nogil
 cdef void doer_lay_ghost(Scheduler* self, int32_t doer, double now) noexcept nogil
 # The doer says itself that the task runs.
 cdef void doer_confirm(Scheduler* self, int32_t task, double now) noexcept nogil
-# TAKE_BACK for a QUEUED task that is not ASKED. -1 when memory is out.
+# TAKE_BACK for a task that is not ASKED. -1 when memory is out.
 cdef int doer_ask(Scheduler* self, int32_t task) noexcept nogil
 cdef void doer_answered(Scheduler* self, int32_t task) noexcept nogil
 # Puts the doer where it belongs; `moved` if something there began or ended. Says DISMISS if it is time.

@@ -5,7 +5,7 @@ from libc.stdint cimport uint8_t
 from covey.broker.agenda cimport agenda_put, task_stamp
 from covey.broker.orders cimport DISMISS, TAKE_BACK, Order
 from covey.broker.tables cimport (
-    ASKED, CONDEMNED, CONFIRMED, DEEP, DISMISSED, DRAINING, EMPTY, GHOST, LONE, NOWHERE, PARTLY, QUEUED, RUNNING, SOLO,
+    ASKED, CONDEMNED, CONFIRMED, DEEP, DISMISSED, DRAINING, EMPTY, GHOST, KEEPING, LONE, NOWHERE, PARTLY, QUEUED, RUNNING, SOLO,
     STALLED, TIMED, TIMEOUT, DoerRow, Pool, TaskRow, links_push_back, links_push_front, links_remove, order_new,
     task_free, tasks_push_back, tasks_push_front, tasks_remove, token_of)
 
@@ -57,7 +57,7 @@ cdef void doer_drop(Scheduler* self, int32_t task, double now) noexcept nogil:
     if row.state != QUEUED:
         holder.running -= 1
         holder.progress = now
-        holder.marks &= <uint8_t> ~STALLED
+        holder.marks &= <uint8_t> ~(STALLED | KEEPING)
         while holder.upcoming >= 0 and holder.running < holder.capacity:
             following = holder.upcoming
             holder.upcoming = self.tasks[following].next
@@ -161,7 +161,7 @@ cdef void doer_settle(Scheduler* self, int32_t doer, bint moved) noexcept nogil:
     cdef DoerRow* row = &self.doers[doer]
     cdef Pool* pool = &self.pools[row.resource]
     cdef int place
-    cdef bint laden = row.assigned > row.running and row.asked == 0 and not row.marks & (DRAINING | CONDEMNED)
+    cdef bint laden = row.assigned > row.running and row.asked == 0 and not row.marks & (DRAINING | CONDEMNED | KEEPING)
     cdef Order* order
     if pool.reserved == doer and row.marks & (DRAINING | CONDEMNED):
         pool.reserved = -1

@@ -2,11 +2,11 @@
 """See endings.pxd, the contents page."""
 from libc.stdint cimport uint8_t
 
-from covey.broker.doers cimport doer_drop, doer_haunt, doer_settle
+from covey.broker.doers cimport doer_ask, doer_drop, doer_haunt, doer_settle
 from covey.broker.orders cimport BLAME, END, KILL, LEFT_CRASHED, LEFT_LOST, REVOKE, Order
 from covey.broker.shares cimport share_add, share_charge, share_remove
 from covey.broker.tables cimport (
-    CONDEMNED, GHOST, QUEUED, RUNNING, SUSPECT, DoerRow, List, TaskRow, order_new, task_free, tasks_push_back,
+    ASKED, CONDEMNED, CONFIRMED, GHOST, QUEUED, RUNNING, SUSPECT, DoerRow, List, TaskRow, order_new, task_free, tasks_push_back,
     tasks_remove, token_of)
 from covey.broker.tickets cimport ticket_remove
 from covey.wire.protocol cimport BROKEN, LOST, POISONED, SPLITTABLE
@@ -85,13 +85,18 @@ cdef void task_return(Scheduler* self, int32_t task, bint unrun) noexcept nogil:
 
 cdef void task_revoke(Scheduler* self, int32_t task, double now) noexcept nogil:
     cdef int32_t doer = self.tasks[task].doer
-    _order_about(self, REVOKE, task)
     if self.tasks[task].state == QUEUED:
+        _order_about(self, REVOKE, task)
         doer_drop(self, task, now)
         task_free(self, task)
-        doer_settle(self, doer, False)
     else:
+        # A REVOKE is not answered. If it came before the task began, nothing would ever say that its place is free:
+        # so the task is asked back first, unless it is known to run.
+        if not self.tasks[task].marks & (ASKED | CONFIRMED):
+            doer_ask(self, task)
+        _order_about(self, REVOKE, task)
         doer_haunt(self, task)
+    doer_settle(self, doer, False)
 
 
 cdef void task_stop(Scheduler* self, int32_t task, int status, double now) noexcept nogil:

@@ -16,6 +16,7 @@ from cpython.pythread cimport (
 from libc.math cimport INFINITY
 from libc.stdint cimport int32_t, uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport free, malloc
+from posix.unistd cimport getpid
 
 from covey.broker.arrivals cimport (
     arrivals_judge_the_dead, arrivals_receive, arrivals_slot_died, arrivals_unreachable)
@@ -256,12 +257,14 @@ cdef class Loop(Broker):
     """A Broker that moves its own messages: `Loop(settings, *addresses)`, then `run()` in a thread of its own."""
 
     cdef void* socket
+    cdef int owner                      # the process that may close the socket; a forked copy may not
 
     def __init__(self, settings, *addresses):
         cdef int one = 1
         cdef int zero = 0
         cdef int high = 10_000
         cdef bytes encoded
+        self.owner = getpid()
         self.socket = zmq.socket(the_context.take(), ZMQ_ROUTER)
         if self.socket == NULL:
             the_context.give_back()
@@ -350,7 +353,7 @@ cdef class Loop(Broker):
         return held >= 0
 
     cdef void _close(self):
-        if self.socket != NULL:
+        if self.socket != NULL and self.owner == getpid():
             zmq.close(self.socket)
             self.socket = NULL
             the_context.give_back()

@@ -57,11 +57,12 @@ cdef struct Verdict:
 cdef enum OrderKind:
     ASSIGN = 1                  # give `token` to `doer`: cargo (still owned by the row), function, …
     TAKE_BACK = 2               # ask `doer` to give `token` back unless it runs
-    REVOKE = 3                  # tell `doer` that the outcome of `token` is no longer wanted
+    REVOKE = 3                  # tell `doer` that the outcome of `token` is no longer wanted; no answer
     KILL = 4                    # kill `doer`: `token` must stop now
     BLAME = 5                   # `doer` died under `token` (attempt in `attempt`): note who and how, for END
     END = 6                     # the task ended here: tell `asker` (-1: nobody) `status` of `ticket`; free `cargo`
-    DISMISS = 7                 # `doer` is drained and holds nothing: let it go
+    DISMISS = 7                 # `doer` is drained and holds nothing (or, status LOST, was silent for too long, and what
+                                # it held has been taken from it): let it go, then say scheduler_on_doer_left
 
 cdef struct Order:
     int32_t kind

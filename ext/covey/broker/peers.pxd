@@ -69,4 +69,6 @@ cdef void peers_touch(PeerTable* self, int32_t peer) noexcept nogil
 # A peer with something to send, its batch closed; -1 when there is none. Untouches it.
 cdef int32_t peers_next_touched(PeerTable* self) noexcept nogil
 # A one-record message without payload of its own.
-cdef void peers_tell(PeerTable* self, int32_t peer, int kind, const void* record, size_t size, const char* text, uint32_t length) noexcept nogil
+cdef void peers_tell(
+    PeerTable* self, int32_t peer, int kind, const void* record, size_t size, const char* text,
+    uint32_t length) noexcept nogil

@@ -166,7 +166,9 @@ cdef unsigned char* peers_record(PeerTable* self, int32_t peer, int kind, size_t
     return at
 
 
-cdef void peers_tell(PeerTable* self, int32_t peer, int kind, const void* record, size_t size, const char* text, uint32_t length) noexcept nogil:
+cdef void peers_tell(
+    PeerTable* self, int32_t peer, int kind, const void* record, size_t size, const char* text,
+    uint32_t length) noexcept nogil:
     cdef Buffer head
     peers_close_batch(self, peer, 0, NULL)
     buffer_init(&head)

@@ -42,16 +42,21 @@ cdef Verdict scheduler_on_outcome(
     Scheduler* self, int32_t doer, uint64_t token, int status, uint32_t run_us, double now) noexcept nogil
 cdef int scheduler_on_given_back(Scheduler* self, int32_t doer, uint64_t token, bint given_back, double now) noexcept nogil
 # Waiting: END with CANCELLED. At a doer: END with CANCELLED at once, and REVOKE (with `force` and if it runs: KILL).
-# 1 if the task was known, else 0.
+# 1 if the task was known, else 0. What is believed to run keeps its doer's place until its outcome comes (STALE,
+# whatever it says), it is given back after all (a TAKE_BACK goes before such a REVOKE), or the doer leaves. So a doer
+# answers every task that it began with an outcome, revoked or not.
 cdef int scheduler_on_cancel(Scheduler* self, int32_t asker, uint64_t ticket, bint force, double now) noexcept nogil
 # Whose a token is (for OUTPUT and STARTED): 1 and the asker and ticket, or 0.
 cdef int scheduler_find(Scheduler* self, uint64_t token, int32_t* asker, uint64_t* ticket) noexcept nogil
 
-# Decisions. Call after a batch of facts: assigns what can be assigned, judges leases and timeouts, takes back.
+# Decisions, and the only place that writes an ASSIGN. Call after a batch of facts: assigns what can be assigned,
+# judges leases and timeouts, takes back.
 cdef void scheduler_decide(Scheduler* self, double now) noexcept nogil
-# When scheduler_decide should be called again though nothing happened; infinity if never.
+# When scheduler_decide should be called again though nothing happened; infinity if never. With leases it is never
+# further off than half of `pause` after the last time: only who looks often can tell a pause of its own.
 cdef double scheduler_next_time(Scheduler* self, double now) noexcept nogil
-# The oldest order not yet handed out, or 0. The order is a copy.
+# The oldest order not yet handed out, or 0. The order is a copy. Empty the list after each decide, before the next
+# fact: an ASSIGN's cargo is the row's, and the next fact may end it.
 cdef bint scheduler_next_order(Scheduler* self, Order* order) noexcept nogil
 
 cdef void scheduler_totals(Scheduler* self, Totals* totals) noexcept nogil

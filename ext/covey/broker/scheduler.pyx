@@ -20,7 +20,8 @@ from covey.broker.doers cimport (
 from covey.broker.endings cimport (
     doer_unload, task_end, task_part, task_return, task_revoke, task_stop, task_wait, task_withdraw)
 from covey.broker.tables cimport (
-    ASKED, DRAINING, GHOST, LEASE, LONGEST, QUEUED, POOLS, RUNNING, STALLED, TICKS_A_SECOND, AskerRow, DoerRow, FunctionRow, TaskRow, asker_free, asker_known, asker_new, doer_free,
+    ASKED, CONDEMNED, DISMISSED, DRAINING, GHOST, KEEPING, LEASE, LONGEST, POOLS, QUEUED, RUNNING, STALLED,
+    TICKS_A_SECOND, AskerRow, DoerRow, FunctionRow, TaskRow, asker_free, asker_known, asker_new, doer_free,
     doer_known, doer_new, function_row, tables_free, tables_new, task_free, task_new, task_of)
 from covey.broker.tickets cimport ticket_add, ticket_find
 from covey.broker.validate cimport validate
@@ -119,6 +120,9 @@ cdef int32_t scheduler_on_doer_joined(
 cdef int scheduler_on_doer_left(Scheduler* self, int32_t doer, int why, double now) noexcept nogil:
     if not doer_known(self, doer):
         return NO_SUCH
+    if self.doers[doer].marks & (CONDEMNED | DISMISSED) == CONDEMNED | DISMISSED:
+        # It was given up before, and counted then.
+        why = LEFT_PLANNED
     doer_unlist(self, doer)
     doer_unload(self, doer, why, now)
     doer_free(self, doer)
@@ -234,7 +238,7 @@ cdef void _leave_doer(Scheduler* self, int32_t task, int32_t doer, double now) n
     doer_drop(self, task, now)
     if waited:
         row.progress = now
-        row.marks &= <uint8_t> ~STALLED
+        row.marks &= <uint8_t> ~(STALLED | KEEPING)
         if row.ghosts:
             doer_lay_ghost(self, doer, now)
 
@@ -307,6 +311,7 @@ cdef int scheduler_on_given_back(
     if not given_back:
         doer_answered(self, task)
         if self.tasks[task].state == QUEUED:
+            self.doers[doer].marks |= KEEPING
             doer_confirm(self, task, now)
     else:
         doer_drop(self, task, now)

@@ -35,7 +35,7 @@ cdef enum:
     SUSPECT = 2                 # waits for a doer of its own, because slots died under it
     QUEUED = 3                  # at a doer, believed to wait there
     RUNNING = 4                 # at a doer, believed to run
-    GHOST = 5                   # runs there, but nobody wants it: it only holds its place
+    GHOST = 5                   # believed to run, but nobody wants it: it only holds its place
 
 # Marks of a task.
 cdef enum:
@@ -50,6 +50,7 @@ cdef enum:
     CONDEMNED = 4               # is killed or given up; gets nothing new, and nobody waits for its end
     STALLED = 8                 # nothing moved for too long: nothing new until something does
     SOLO = 16                   # holds a suspect, and nothing beside or behind it
+    KEEPING = 32                # said no to a TAKE_BACK: not asked again before something moves there
 
 # Place of a doer.
 cdef enum:

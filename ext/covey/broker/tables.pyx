@@ -6,23 +6,8 @@ from libc.string cimport memset
 cdef extern from *:
     """
     #define covey_refuse_to_compile_unless(ok) ((void) sizeof(char[(ok) ? 1 : -1]))
-
-    #ifdef __linux__
-    #include <stdint.h>
-    #include <sys/mman.h>
-    /* A table of a million rows is twenty thousand small pages, and the first touch of each costs what ten tasks do. */
-    static void covey_ask_for_large_pages(void *table, size_t size) {
-        uintptr_t page = 1 << 21;
-        uintptr_t first = ((uintptr_t) table + page - 1) & ~(page - 1);
-        uintptr_t last = ((uintptr_t) table + size) & ~(page - 1);
-        if (first < last) (void) madvise((void *) first, last - first, MADV_HUGEPAGE);
-    }
-    #else
-    #define covey_ask_for_large_pages(table, size) ((void) (table))
-    #endif
     """
     void covey_refuse_to_compile_unless(bint ok) noexcept nogil
-    void covey_ask_for_large_pages(void* table, size_t size) noexcept nogil
 
 cdef enum:
     FIRST_ROOM = 64
@@ -42,7 +27,6 @@ cdef void* _grown(void* table, uint32_t* room, uint32_t need, size_t size, bint 
     bigger = realloc(table, more * size)
     if bigger == NULL:
         return NULL
-    covey_ask_for_large_pages(bigger, more * size)
     if zero:
         memset(<char*> bigger + room[0] * size, 0, (more - room[0]) * size)
     room[0] = more

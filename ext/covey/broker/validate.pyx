@@ -4,8 +4,8 @@ from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t
 
 from covey.broker.agenda cimport task_stamp
 from covey.broker.tables cimport (
-    ASKED, CONDEMNED, DEEP, DRAINING, EMPTY, FREE, GHOST, LEASE, LONE, NOWHERE, PARTLY, PLACES, QUEUED, POOLS,
-    RUNNING, SOLO, STALLED, SUSPECT, TIMED, TIMEOUT, WAITING, AskerRow, DoerRow, Due, Lane, List, Pool, Share, TaskRow,
+    ASKED, CONDEMNED, DEEP, DRAINING, EMPTY, FREE, GHOST, KEEPING, LEASE, LONE, NOWHERE, PARTLY, PLACES, QUEUED, POOLS,
+    SOLO, STALLED, SUSPECT, TIMED, TIMEOUT, WAITING, AskerRow, DoerRow, Due, Lane, List, Pool, Share, TaskRow,
     asker_known, doer_known)
 from covey.broker.tickets cimport ticket_count, ticket_find
 
@@ -234,7 +234,8 @@ cdef int _listed(const Scheduler* self) noexcept nogil:
             if not _stands(self, <int32_t> i):
                 return 10
             if row.laden != (
-                    row.assigned > row.running and row.asked == 0 and not row.marks & (DRAINING | CONDEMNED)):
+                    row.assigned > row.running and row.asked == 0
+                    and not row.marks & (DRAINING | CONDEMNED | KEEPING)):
                 return 11
     return 10 if placed else 11 if laden else 0
 

@@ -12,18 +12,18 @@ import sys
 import threading
 
 from cpython.ref cimport Py_DECREF, Py_INCREF
-from libc.stdint cimport int16_t, uint8_t, uint16_t, uint32_t, uint64_t
+from libc.stdint cimport int16_t, uint8_t, uint32_t, uint64_t
 
 from covey.client.futures cimport FutureCore, future_new
 from covey.client.line cimport Line
 from covey.codec.values cimport ARGS, CALL, VALUES, values_encode, values_seal
 from covey.codec.watch cimport Function, FunctionCache
 from covey.link.asker cimport (
-    Asker, asker_bye, asker_cancel, asker_forget, asker_hello, asker_put, asker_put_function)
+    asker_bye, asker_forget, asker_hello, asker_put, asker_put_function)
 from covey.link.libzmq cimport (
     ZMQ_DEALER, ZMQ_LINGER, ZMQ_RCVHWM, ZMQ_SNDHWM, libzmq_raise, the_context, zmq)
 from covey.link.wake cimport wake_ring
-from covey.wire.bale cimport Bale, bale_drop, bale_of_buffers
+from covey.wire.bale cimport Bale, bale_of_buffers
 from covey.wire.buffer cimport Buffer, buffer_clear, buffer_free, buffer_init, buffer_reserve
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 from cpython.pythread cimport PyThread_acquire_lock, PyThread_release_lock
@@ -59,7 +59,7 @@ cdef class Exchange:
         cdef bytes host = os.uname().nodename.encode()[:255]
         cdef int linger = 500
         cdef int unlimited = 0
-        self.line = Line(show)
+        self.line = Line(show, settings.backlog)
         self.shipped = set()
         self.ship_lock = threading.Lock()
         self.parcel_limit = settings.parcel_limit
@@ -159,6 +159,8 @@ cdef class Exchange:
             self.line.live -= 1
             Py_DECREF(future)
             raise MemoryError("no memory for another task")
+        if self.line.end.unsent_bytes >= self.line.backlog:
+            self.line.wait_room()
         return future.ticket
 
     cdef int _ship(self, Function function) except -1:

@@ -10,11 +10,15 @@ cdef class Line:
     cdef readonly object refusal        # the exception that a new task gets; None: tasks are taken
     cdef bint failed                    # and nothing that was taken will be done either
     cdef object idle                    # Event: nothing is unfinished
+    cdef object room                    # Event: the backlog has come down
+    cdef unsigned long long backlog     # bytes of parcels that may wait here before submit does
+    cdef unsigned long attendant        # the thread that sets futures; it must never wait for itself
     cdef object welcomed                # Event: the broker has answered
     cdef object show                    # client/output.show
     cdef Py_ssize_t live                # futures whose outcome is still to come
     cdef bint settling                  # the I/O thread has outcomes in hand
     cdef int settle(self) except -1
+    cdef int wait_room(self) except -1
     cdef int on_outcomes(self, Bale* bale) except -1
     cdef int on_started(self, Bale* bale) except -1
     cdef int on_output(self, Bale* bale) except -1

@@ -9,23 +9,23 @@ outcome that cannot be opened is an error of that future alone; callbacks run in
 of a task is shown before its future is set.
 """
 import sys
-from threading import Event
+from threading import Event, get_ident
 
-from cpython.ref cimport Py_DECREF, PyObject
+from cpython.ref cimport Py_DECREF
 from cpython.pythread cimport PyThread_acquire_lock, PyThread_release_lock
-from libc.stdint cimport uint32_t, uint64_t
+from libc.stdint cimport uint32_t
 from libc.stdlib cimport free, malloc
 
-from covey.client.futures cimport CANCELLED, PENDING, RUNNING, FutureCore, future_finish, future_run
-from covey.codec.values cimport ITEMS, PARTIAL, values_unseal
+from covey.client.futures cimport CANCELLED, FutureCore, future_finish, future_run
+from covey.codec.values cimport PARTIAL, values_unseal
 from covey.link.asker cimport (
     asker_abandon, asker_cancel, asker_flush, asker_flush_locked, asker_free, asker_init, asker_next_letter_locked,
     asker_peek_locked, asker_receive_locked, asker_settle_locked, asker_take_inbox, asker_turn)
 from covey.link.post cimport Letter, letter_frames
-from covey.link.wake cimport wake_drain, wake_ring
+from covey.link.wake cimport wake_drain
 from covey.wire.bale cimport Bale, bale_drop, bale_of_buffers, bale_views
 from covey.wire.protocol cimport (
-    BROKEN, BYE, CANCELLED as WAS_CANCELLED, ERROR, LOST, MAX_RECORDS, OUTCOMES, OUTPUT, POISONED, REFUSE, STARTED,
+    BROKEN, BYE, CANCELLED as WAS_CANCELLED, ERROR, LOST, OUTCOMES, OUTPUT, POISONED, REFUSE, STARTED,
     TIMED_OUT, VALUE, Header, OutcomeRecord, OutputRecord, RefuseRecord, TicketRecord)
 
 
@@ -46,9 +46,11 @@ cdef class Line:
         self.idle = Event()
         self.idle.set()
         self.welcomed = Event()
+        self.room = Event()
 
-    def __init__(self, show):
+    def __init__(self, show, backlog):
         self.show = show
+        self.backlog = backlog
 
     def __dealloc__(self):
         asker_free(&self.end)
@@ -56,6 +58,7 @@ cdef class Line:
     def attend(self):
         """Sets futures until the line is closed; the target of a thread."""
         cdef int turn
+        self.attendant = get_ident()
         while True:
             with nogil:
                 turn = 0
@@ -92,6 +95,19 @@ cdef class Line:
         self.settling = False
         if self.live == 0:
             self.idle.set()
+        if self.end.unsent_bytes < self.backlog:
+            self.room.set()
+        return 0
+
+    cdef int wait_room(self) except -1:
+        """Back-pressure: waits until less than the backlog is unsent, or nothing will ever be sent."""
+        if get_ident() == self.attendant:
+            return 0
+        self.flush()
+        while self.end.unsent_bytes >= self.backlog and not self.failed:
+            self.room.clear()
+            if self.end.unsent_bytes >= self.backlog:
+                self.room.wait(1.0)
         return 0
 
     cdef int on_outcomes(self, Bale* bale) except -1:
@@ -136,13 +152,9 @@ cdef class Line:
             try:
                 value = values_unseal(payload, record.length, bale_views(bale, 1))
             except BaseException as error:
-                from covey.errors import ResultNotLoadable
+                from covey.codec.outcome import not_loadable_result
 
-                failure = ResultNotLoadable(
-                    f"the result of {_label(future)} came back, but cannot be loaded here: {type(error).__name__}: {error}")
-                failure.__cause__ = error
-                future_finish(future, None, failure)
-                return 0
+                return future_finish(future, None, not_loadable_result(error, _label(future)))
             return future_finish(future, value, None)
         if record.status == ERROR and record.length and payload[0] == PARTIAL:
             from covey.client.futures import Partial
@@ -168,8 +180,7 @@ cdef class Line:
     cdef int on_output(self, Bale* bale) except -1:
         cdef unsigned char* at = bale.frames[0].data + sizeof(Header)
         cdef OutputRecord* record
-        cdef uint32_t i
-        for i in range((<Header*> bale.frames[0].data).count):
+        for _ in range((<Header*> bale.frames[0].data).count):
             record = <OutputRecord*> at
             at += sizeof(OutputRecord)
             self.show(record.stream, (<const char*> at)[:record.length])
@@ -301,6 +312,7 @@ cdef class Line:
         """What may be sent now, each message as a list of frames."""
         cdef Letter* letter
         cdef list found = []
+        self.attendant = get_ident()
         wake_drain(&self.end.kick)
         PyThread_acquire_lock(self.end.lock, 1)
         asker_flush_locked(&self.end, True)
@@ -323,10 +335,7 @@ cdef str _label(FutureCore future):
 cdef object _opened(FutureCore future, bytes sealed):
     from covey.codec.outcome import open_error
 
-    error = open_error(sealed)
-    if hasattr(error, "add_note"):
-        error.add_note(f"covey: task {_label(future)}, attempt {max(1, future.tries)}")
-    return error
+    return open_error(sealed, _label(future), max(1, future.tries))
 
 
 cdef object _failure(FutureCore future, int status, bytes payload):

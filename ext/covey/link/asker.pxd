@@ -41,6 +41,7 @@ cdef struct Asker:
     uint32_t unfinished         # sent, outcome not yet here
     uint64_t unfinished_bytes
     uint32_t unsent             # put, not yet sent
+    uint64_t unsent_bytes       # of parcels in letters that wait
     uint32_t voids              # of those, cancelled
     uint32_t serial             # of the last task put
     uint32_t sent               # serial of the last task sent

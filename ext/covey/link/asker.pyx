@@ -148,6 +148,7 @@ cdef void _seal_open(Asker* self) noexcept nogil:
     letter.count = count
     letter.serial = self.serial
     letter.bytes = self.open_bytes
+    self.unsent_bytes += letter.bytes
     self.open_count = 0
     self.open_bytes = 0
     queue_put(&self.letters, letter)
@@ -205,6 +206,7 @@ cdef uint64_t asker_put(
         letter.serial = self.serial
         letter.bytes = self.open_bytes
         letter.bale = bale
+        self.unsent_bytes += letter.bytes
         self.open_count = 0
         self.open_bytes = 0
         queue_put(&self.letters, letter)
@@ -336,6 +338,7 @@ cdef void _leave_out_voids(Asker* self, Letter* letter) noexcept nogil:
         if row != NULL and row.holder == NULL:
             letter.count -= 1
             letter.bytes -= row.size
+            self.unsent_bytes -= row.size
             self.unsent -= 1
             self.voids -= 1
             _free_row(self, <uint32_t> record.ticket)
@@ -379,6 +382,7 @@ cdef Letter* asker_next_letter_locked(Asker* self) noexcept nogil:
             self.unfinished += letter.count
             self.unfinished_bytes += letter.bytes
             self.unsent -= letter.count
+            self.unsent_bytes -= letter.bytes
             self.sent = letter.serial
         return queue_take(&self.letters)
     return NULL
@@ -391,6 +395,7 @@ cdef void _put_back(Asker* self, Letter* letter, uint32_t sent_before) noexcept 
         self.unfinished -= letter.count
         self.unfinished_bytes -= letter.bytes
         self.unsent += letter.count
+        self.unsent_bytes += letter.bytes
         self.sent = sent_before
     elif (<Header*> letter.head).kind in (HELLO, CANCEL, BYE):
         queue = &self.control

@@ -78,5 +78,7 @@ cdef Bale* doer_take_body(Doer* self, uint32_t function) noexcept nogil
 cdef bint doer_next_forgotten(Doer* self, uint32_t* function) noexcept nogil
 # A message that came in; ownership passes.
 cdef void doer_receive_locked(Doer* self, Bale* bale) noexcept nogil
+# Says that the current task runs, if it has for long enough and that was not said.
+cdef void doer_announce_locked(Doer* self, double now) noexcept nogil
 cdef Letter* doer_next_letter_locked(Doer* self) noexcept nogil
 cdef void doer_flush(Doer* self) noexcept nogil

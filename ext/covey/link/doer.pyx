@@ -13,9 +13,9 @@ from covey.link.wake cimport wake_free, wake_init, wake_ring, wake_wait3
 from covey.wire.bale cimport bale_drop, bale_hold
 from covey.wire.buffer cimport buffer_free, buffer_init, buffer_put, buffer_reserve
 from covey.wire.protocol cimport (
-    BATCH_BYTES, BEAT, BYE, CANCEL, DOER, EXTRA, FORGET, FUNCTION, HELLO, MAX_RECORDS, OUTCOMES, OUTPUT, REFUSE,
-    RETRACT, RETRACTED, STARTED, STOP, TASKS, WELCOME, CancelRecord, ForgetRecord, FunctionRecord, Header,
-    HelloRecord, OutcomeRecord, OutputRecord, RefuseRecord, RetractedRecord, TaskRecord, TicketRecord, WelcomeRecord,
+    BATCH_BYTES, BEAT, BYE, CANCEL, DOER, EXTRA, FORGET, FUNCTION, HELLO, OUTCOMES, OUTPUT, REFUSE,
+    RETRACT, RETRACTED, STARTED, STOP, TASKS, CancelRecord, ForgetRecord, FunctionRecord, Header,
+    HelloRecord, OutcomeRecord, OutputRecord, RefuseRecord, RetractedRecord, TaskRecord, TicketRecord,
     wire_check)
 
 cdef extern from *:
@@ -237,6 +237,7 @@ cdef bint _take_out(Doer* self, uint64_t ticket) noexcept nogil:
 
 cdef void _on_function(Doer* self, uint32_t number, Bale* bale) noexcept nogil:
     cdef uint32_t room = self.bodies_room if self.bodies_room else 64
+    cdef uint32_t i
     cdef Bale** grown
     while room <= number and room < (1 << 30):
         room *= 2
@@ -247,6 +248,12 @@ cdef void _on_function(Doer* self, uint32_t number, Bale* bale) noexcept nogil:
         memset(grown + self.bodies_room, 0, (room - self.bodies_room) * sizeof(Bale*))
         self.bodies = grown
         self.bodies_room = room
+    # The number may have been another function's; that one is replaced, not forgotten.
+    for i in range(self.forgotten_count):
+        if self.forgotten[i] == number:
+            self.forgotten_count -= 1
+            self.forgotten[i] = self.forgotten[self.forgotten_count]
+            break
     if self.bodies[number] == NULL:
         self.fresh += 1
     bale_drop(self.bodies[number])
@@ -445,8 +452,7 @@ cdef bint doer_next_forgotten(Doer* self, uint32_t* function) noexcept nogil:
     if self.forgotten_count:
         self.forgotten_count -= 1
         function[0] = self.forgotten[self.forgotten_count]
-        # A number that came again since is somebody else's.
-        found = function[0] >= self.bodies_room or self.bodies[function[0]] == NULL
+        found = True
     PyThread_release_lock(self.lock)
     return found
 
@@ -458,15 +464,18 @@ cdef void doer_flush(Doer* self) noexcept nogil:
     PyThread_release_lock(self.lock)
 
 
-cdef double _stand_in_locked(Doer* self, double now) noexcept nogil:
-    """What the attendant does while a task runs; returns when it wants to look again."""
+cdef void doer_announce_locked(Doer* self, double now) noexcept nogil:
     cdef TicketRecord record
-    cdef bint long_enough = now - self.busy_since >= ANNOUNCE_AFTER
-    _receive_all_locked(self)
-    if self.current and not self.announced and long_enough:
+    if self.current and not self.announced and now - self.busy_since >= ANNOUNCE_AFTER:
         self.announced = True
         record.ticket = self.current
         _tell(self, STARTED, &record, sizeof(record), NULL, 0, NULL)
+
+
+cdef double _stand_in_locked(Doer* self, double now) noexcept nogil:
+    """What the attendant does while a task runs; returns when it wants to look again."""
+    _receive_all_locked(self)
+    doer_announce_locked(self, now)
     if self.letters.head != NULL or (self.out_count and now - self.out_since >= LINGER):
         _send_locked(self)
         _receive_all_locked(self)

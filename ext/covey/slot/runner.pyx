@@ -14,10 +14,11 @@ from _thread import start_new_thread
 
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
 
-from covey.codec.values cimport ARGS, CALL, ITEMS, PARTIAL, STAR, VALUES, values_seal, values_unseal
+from covey.codec.values cimport ARGS, CALL, ITEMS, PARTIAL, VALUES, values_seal, values_unseal
 from covey.link.doer cimport (
-    Doer, QueuedTask, doer_attend, doer_bye, doer_flush, doer_free, doer_hello, doer_init, doer_next_forgotten,
-    doer_next_letter_locked, doer_put_outcome, doer_put_output, doer_receive_locked, doer_take, doer_take_body)
+    Doer, QueuedTask, doer_announce_locked, doer_attend, doer_bye, doer_free, doer_hello, doer_init,
+    doer_next_forgotten, doer_next_letter_locked, doer_put_outcome, doer_put_output, doer_receive_locked, doer_take,
+    doer_take_body)
 from covey.link.libzmq cimport ZMQ_DEALER, ZMQ_LINGER, ZMQ_RCVHWM, ZMQ_SNDHWM, libzmq_raise, the_context, zmq
 from covey.link.post cimport Letter, clock_now, letter_frames
 from covey.link.wake cimport wake_drain, wake_ring
@@ -287,18 +288,18 @@ cdef class Runner:
                 except BaseException as error:
                     status = ERROR
                     form = PARTIAL
-                    value = (results, self._error(function, error))
+                    value = (results, self._error(error))
                 else:
                     form = ITEMS
                     value = results
-            buffers = self._seal(form, value, &status)
+            buffers = self._seal(form, value, function, &status)
             if buffers is not None:
                 extra = bale_of_buffers(buffers)
         except SystemExit:
             raise
         except BaseException as error:
             status = ERROR
-            self._put_error(function, error)
+            self._put_error(error)
         spent = clock_now() - start
         if self.streams["pending"]:
             self.streams["flush"]()
@@ -306,38 +307,41 @@ cdef class Runner:
             &self.end, task.ticket, status, <uint32_t> min(spent * 1e6, 4e9), self.scratch.data, self.scratch.used, extra)
         return 0
 
-    cdef object _seal(self, int form, object value, int* status):
+    cdef object _seal(self, int form, object value, object function, int* status):
         """The value into the scratch buffer; an error in its place if it cannot or may not travel."""
         cdef object buffers
         cdef uint64_t size
         try:
             buffers = values_seal(&self.scratch, form, value, None)
         except BaseException as error:
+            from covey.codec.functions import callable_name
             from covey.codec.outcome import not_picklable_result
 
+            name = callable_name(function)
             status[0] = ERROR
-            self._put_error(None, not_picklable_result(value, error))
+            self._put_error(not_picklable_result(value, error, name))
             return None
         size = self.scratch.used
         if buffers is not None:
             for buffer in buffers:
                 size += memoryview(buffer).nbytes
         if size > self.result_limit:
+            from covey.codec.functions import callable_name
             from covey.errors import ResultTooLarge
 
+            name = callable_name(function)
             status[0] = ERROR
-            self._put_error(None, ResultTooLarge("the result", size, self.result_limit))
+            self._put_error(ResultTooLarge(f"the result of {name}", size, self.result_limit))
             return None
         return buffers
 
-    cdef object _error(self, object function, object error):
+    cdef object _error(self, object error):
         from covey.codec.outcome import seal_error
 
-        name = getattr(function, "__qualname__", None) or type(function).__name__
-        return seal_error(error, f"{self.host} (pid {self.pid}, slot {self.number})", name)
+        return seal_error(error, f"slot {self.number} (pid {self.pid} on {self.host})")
 
-    cdef int _put_error(self, object function, object error) except -1:
-        cdef bytes sealed = self._error(function, error)
+    cdef int _put_error(self, object error) except -1:
+        cdef bytes sealed = self._error(error)
         buffer_clear(&self.scratch)
         return buffer_put(&self.scratch, PyBytes_AS_STRING(sealed), PyBytes_GET_SIZE(sealed))
 
@@ -380,6 +384,7 @@ cdef class Runner:
         wake_drain(&self.end.attendant_wake)
         while True:
             PyThread_acquire_lock(self.end.lock, 1)
+            doer_announce_locked(&self.end, clock_now())
             letter = doer_next_letter_locked(&self.end)
             PyThread_release_lock(self.end.lock)
             if letter == NULL:

@@ -83,7 +83,6 @@ cdef int wire_check(const unsigned char* data, size_t size, size_t extra_frames)
     cdef const Header* header = <const Header*> data
     cdef size_t at = sizeof(Header)
     cdef size_t fixed
-    cdef uint32_t i
     cdef uint32_t length
     cdef int kind
     cdef int fault
@@ -109,7 +108,7 @@ cdef int wire_check(const unsigned char* data, size_t size, size_t extra_frames)
             return UNKNOWN_KIND
         if header.count:
             return BAD_FIELD
-    for i in range(header.count):
+    for _ in range(header.count):
         if size - at < fixed:
             return TOO_SHORT
         wire_record_size(kind, data + at, &length)

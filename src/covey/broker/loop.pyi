@@ -1,6 +1,9 @@
 # SPDX-License-Identifier: BSD-3-Clause
-# The broker, as Python sees it: its doors. None of them waits for the loop, except `run`, and all but `receive`,
-# `pump` and `unreachable` (of one thread, the loop's) may be called from any thread at any time.
+"""The broker, as Python sees it: its doors; ext/covey/broker/loop.pyx says what is behind them.
+
+None of them waits for the loop, except `run`. All but `receive`, `pump` and `unreachable`, which belong to the thread
+that drives the broker, may be called from any thread at any time.
+"""
 
 from covey.settings import Settings
 
@@ -21,6 +24,8 @@ class Broker:
     def stop_slots(self) -> None: ...
     # Makes `run` return soon. May be called again.
     def stop(self) -> None: ...
+    @property
+    def stopped(self) -> bool: ...
     # ("kill", pid, b"") or ("setup", pid, sealed error), oldest first; empties the list and `orders_fd`.
     def take_orders(self) -> list[tuple[str, int, bytes]]: ...
     def totals(self) -> dict[str, int]: ...

@@ -58,7 +58,7 @@ class PythonLoop(Broker):
 
     def _receive_all(self) -> None:
         for _ in range(256):
-            if not self._socket.getsockopt(zmq.EVENTS) & zmq.POLLIN:
+            if not self._socket.poll(0):
                 return
             route, *frames = self._socket.recv_multipart()
             self.receive(route, frames)

@@ -46,6 +46,8 @@ class Sizer:
         self._pull_items = 0.0
         self._largest_done = 0
         self._item_bytes = 1
+        # The last adaptive size was held down by GROWTH alone: the next answers will allow larger ones.
+        self._growing = True
 
     def on_pulled(self, items: int, seconds: float) -> None:
         """`items` were taken from the iterable in `seconds`."""
@@ -89,24 +91,28 @@ class Sizer:
 
     def _adaptive(self, pulled: int) -> int:
         seconds = self.item_seconds
+        self._growing = False
         if seconds >= ALONE_ABOVE:
             return 1
         # A bundle must be quick to gather, too: a slow iterable would hold back results that are ready.
         if self._pull_items:
             seconds = max(seconds, self._pull_seconds / self._pull_items)
         seconds = max(seconds, 1e-9)
-        wanted = min(BUNDLE_WORK / seconds, GROWTH * self._largest_done, MOST_ITEMS, BUNDLE_BYTES / self._item_bytes)
+        wanted = min(BUNDLE_WORK / seconds, MOST_ITEMS, BUNDLE_BYTES / self._item_bytes)
         if self.length is not None:
             share = max((self.length - pulled) / (4 * self.slots), LEAST_WORK / seconds)
             wanted = min(wanted, share)
-        return int(wanted)
+        grown = GROWTH * self._largest_done
+        self._growing = wanted > grown
+        return int(min(wanted, grown))
 
     def depth(self, size: int) -> int:
-        """Bundles of `size` that should be unfinished at any time."""
+        """Bundles of `size`, as `size()` gave it last, that should be unfinished at any time."""
         if self.length is not None and self.length <= SMALL and self.chunksize is None:
             return SMALL
-        if not self.measured:
-            return 8 * self.slots
+        if self.chunksize is None and (self._growing or not self.measured):
+            # many small bundles now would stand in the way of the larger ones that the next answers allow
+            return 4 * self.slots
         work = self.item_seconds * size
         a_slot = min(512.0, max(2.0, DEPTH_WORK / work)) if work else 512.0
         return int(a_slot * self.slots) + 1

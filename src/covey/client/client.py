@@ -19,7 +19,7 @@ from __future__ import annotations
 import os
 import threading
 import weakref
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Executor
 from time import monotonic
 from typing import TYPE_CHECKING, Any
@@ -36,7 +36,7 @@ from covey.client.results import Results
 from covey.client.statistics import Statistics, statistics_of
 from covey.codec import parcel
 from covey.codec.functions import callable_name
-from covey.errors import ClientClosed, CoveyError, ForkedClient
+from covey.errors import ClientClosed, CoveyError, ForkedClient, LinkRefused
 from covey.node.local import LocalNode
 
 if TYPE_CHECKING:
@@ -86,21 +86,28 @@ class Client(Exchange, Executor):
         self._gate = threading.Lock()
         self._end_lock = threading.Lock()
         self._taking = True
-        self._closed = False
+        # Until there is something to close: what raises below leaves nothing for __del__ to do.
+        self._closed = True
+        self._abandoned = False
         self._owner = os.getpid()
+        # None for somebody else's flock, and once it is closed; the address stays for messages.
         self._node: LocalNode | None = None
+        self._address = ""
+        self._last_totals: Mapping[str, int] | None = None
         self._runner: InlineRunner | None = None
         if inline:
             if initializer is not None:
                 initializer(*initargs)
             self._runner = InlineRunner()
             # In front of the compiled submit, which has nobody to send to.
-            self.submit = self._runner.submit  # type: ignore[method-assign]
+            self.submit = self._runner.submit  # type: ignore[method-assign, assignment]
+            self._closed = False
             return
         if where is not None:
             super().__init__(where, settings_module.read())
         else:
             self._start_node(max_cpu, initializer, tuple(initargs), max_tasks_per_slot or 0)
+        self._closed = False
         closing.enrol(self)
 
     def _start_node(
@@ -120,6 +127,7 @@ class Client(Exchange, Executor):
         setup = None if initializer is None else parcel.seal((initializer, initargs))
         node = LocalNode(max_cpu=max_cpu, setup=setup, max_tasks=max_tasks, on_broken=on_broken)
         self._node = node
+        self._address = node.address
         try:
             node.start()
             super().__init__(node.inproc, node.settings, node.count)
@@ -311,12 +319,11 @@ class Client(Exchange, Executor):
             return
         # No lock: a thread in shutdown() may hold it while it waits for what is killed here.
         self._taking = False
-        error = ClientClosed("this client was stopped before the call was done")
-        if self._node is not None:
-            self._node.close(kill=True)
-        self.close(error)
-        self._closed = True
-        closing.discharge(self)
+        node = self._node
+        if node is not None:
+            node.close(kill=True)
+        self.close(ClientClosed("this client was stopped before the call was done"))
+        self._ended()
 
     def disown(self) -> None:
         """This process is a forked copy of the one that made the client: refuse everything, touch nothing."""
@@ -341,11 +348,19 @@ class Client(Exchange, Executor):
             if self._closed:
                 return
             self.wait_idle()
+            node = self._node
+            if node is not None:
+                self._last_totals = node.totals()
             self.close(ClientClosed())
-            if self._node is not None:
-                self._node.close()
-            self._closed = True
-            closing.discharge(self)
+            if node is not None:
+                node.close()
+            self._ended()
+
+    def _ended(self) -> None:
+        self._closed = True
+        # so that a closed client which somebody still holds holds nothing of the flock
+        self._node = None
+        closing.discharge(self)
 
     def statistics(self) -> Statistics:
         """What this client and its flock have done and are doing, as a frozen record.
@@ -358,22 +373,20 @@ class Client(Exchange, Executor):
         """
         if self._runner is not None:
             return Statistics(slots=1, slots_up=1, unfinished=0, finished=self._runner.finished)
-        totals = self._node.totals() if self._node is not None and not self._closed else None
-        return statistics_of(self.slots, self.unfinished, totals)
+        node = self._node
+        return statistics_of(self.slots, self.unfinished, self._last_totals if node is None else node.totals())
 
     @property
     def address(self) -> str:
         """What another client of the same user gives as `where` to share this flock."""
-        if self._node is None:
+        if not self._address:
             raise ValueError(f"{self!r} has no flock of its own to share")
-        return self._node.address
+        return self._address
 
     @property
     def folder(self) -> str:
         """The private directory of the flock."""
-        if self._node is None:
-            raise ValueError(f"{self!r} has no flock of its own")
-        return os.path.dirname(self._node.address.removeprefix("ipc://"))
+        return os.path.dirname(self.address.removeprefix("ipc://"))
 
     @property
     def slots(self) -> int:
@@ -393,7 +406,7 @@ class Client(Exchange, Executor):
     @property
     def closed(self) -> bool:
         """Whether it takes calls no more."""
-        return not self._taking
+        return self._abandoned or not self._taking
 
     def __enter__(self) -> Client:
         return self
@@ -410,6 +423,8 @@ class Client(Exchange, Executor):
         # getattr: __init__ may have raised before anything was set
         if getattr(self, "_closed", True) or self._runner is not None or self._owner != os.getpid():
             return
+        # At once: a table of weak references (distributed/flocks) may find this client until it is gone.
+        self._abandoned = True
         closing.abandon(self)
 
     def __repr__(self) -> str:
@@ -431,6 +446,8 @@ def _require_setup(
             f"Client(where={where!r}): None for a flock of its own, or the `address` of a client on this machine "
             "(ipc://…), is needed; other machines come with the next version"
         )
+    if where is not None and not os.path.exists(where.removeprefix("ipc://")):
+        raise LinkRefused(f"nobody answers at {where}: is the client that gave this address still open?")
     if max_gpu is not None and (isinstance(max_gpu, bool) or not isinstance(max_gpu, int)):
         raise TypeError(f"Client(max_gpu={max_gpu!r}): a number is needed, or None for all")
     if initializer is not None and not callable(initializer):

@@ -69,9 +69,7 @@ class InlineRunner:
                 if self.closed:
                     raise ClientClosed
                 if deadline is not None and monotonic() > deadline:
-                    raise TimeoutError(
-                        f"map: item {index} was not done when the timeout given to the call was over; the rest is cancelled"
-                    )
+                    raise TimeoutError(f"map: item {index} was not done when the timeout given to the call was over")
                 value = _with_retries(settings.retries, fn, item if star else (item,), {})
                 self.finished += 1
                 if progress is not None:

@@ -107,7 +107,8 @@ class Feeder:
         self.pending: deque[Bundle] = deque()
         # Posted and not known to be done; a future leaves when its bell is collected.
         self.waiting: dict[Future[Any], Bundle] = {}
-        self.bells: SimpleQueue[Future[Any]] = SimpleQueue()
+        # Of futures; Any, because a callback is promised any Future.
+        self.bells: SimpleQueue[Any] = SimpleQueue()
         self.pulled = 0
         self.held = 0
         self.over = False
@@ -192,7 +193,7 @@ class Feeder:
         for index, item in enumerate(bundle.items, bundle.start):
             try:
                 self._post(Bundle(index, [item]), 0)
-            except NotPicklable as error:
+            except NotPicklable:
                 try:
                     # the same failure, in words that name the item as the caller counts
                     seal_args(self.form, [item], self.entry.name, index)
@@ -244,10 +245,10 @@ class Feeder:
         return self._note(future)
 
     def _wait_bell(self, deadline: float | None) -> Future[Any]:
-        if deadline is None:
-            return self.bells.get()
+        future: Future[Any]
         try:
-            return self.bells.get(timeout=max(0.0, deadline - monotonic()))
+            future = self.bells.get(timeout=None if deadline is None else max(0.0, deadline - monotonic()))
+            return future
         except Empty:
             raise TimeoutError(
                 f"map: item {self.pending[0].start if self.pending else self.pulled} was not done "
@@ -405,11 +406,12 @@ def unordered(feeder: Feeder, deadline: float | None) -> Generator[list[Any], No
 
 def zipped(fn: Callable[..., Any], iterables: Sequence[Any]) -> tuple[Iterator[Any], bool, int | None]:
     """The items of a map over `iterables`, whether each is a tuple of arguments, and how many there are if known."""
-    for position, iterable in enumerate(iterables):
+    for position, iterable in enumerate(iterables, 1):
         if not hasattr(iterable, "__iter__") and not hasattr(iterable, "__getitem__"):
             raise TypeError(
-                f"map({callable_name(fn)}, …): argument {position + 1} after the function is of type {type(iterable).__name__}, "
-                "which cannot be iterated over; give an iterable such as a list, or use submit for a single call"
+                f"map({callable_name(fn)}, …): argument {position} after the function is of type "
+                f"{type(iterable).__name__}, which cannot be iterated over; give an iterable such as a list, or use "
+                "submit for a single call"
             )
     lengths: list[int] | None = []
     for iterable in iterables:

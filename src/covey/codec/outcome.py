@@ -70,12 +70,14 @@ def seal_error(exc: BaseException, where: str = "", note: str = "") -> bytes:
         return _seal((where, note, [lost]))
 
 
-def open_error(data: Buffer) -> BaseException:
-    """The exception that was sealed, or a RemoteError that stands for it."""
+def open_error(data: Buffer, task: str = "", attempt: int = 1) -> BaseException:
+    """The exception that was sealed, or a RemoteError that stands for it; `task` is named in a note on it."""
     try:
         where, note, rows = loads(memoryview(data)[1:])
         nodes = [_Node(*row) for row in rows]
         exc = _Opened(nodes, where).exception(0)
+        if task:
+            note = f"covey: task {task}, attempt {attempt}, in {where}"
         if note:
             _annotate(exc, note)
         return exc

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from covey.errors import BadBlocks
@@ -44,7 +45,7 @@ def split(x: Array, count: int) -> list[Array]:
     blocks = max(1, min(count, columns))
     small, larger = divmod(columns, blocks)
     stops = [small * n + min(n, larger) for n in range(blocks + 1)]
-    return [x[..., start:stop] for start, stop in zip(stops, stops[1:], strict=False)]
+    return [x[..., start:stop] for start, stop in pairwise(stops)]
 
 
 def join(results: Sequence[Any], blocks: Sequence[Array]) -> Any:

@@ -103,9 +103,9 @@ class DistributedFunction:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        if kind is not None and issubclass(kind, KeyboardInterrupt) and self._client is not None:
-            if self.wanted.executor is None:
-                self._client.kill()
+        client = self._client
+        if kind is not None and issubclass(kind, KeyboardInterrupt) and client is not None:
+            client.kill()
         self.shutdown()
 
     def __repr__(self) -> str:
@@ -139,10 +139,11 @@ class DistributedFunction:
 
     def _over_foreign(self, executor: Executor, call: Callable[[Any], Any], x: Any) -> Any:
         count = workers_of(executor)
-        items = [None] * count if x is None else split(x, count) if is_array(x) else x
+        blocks = split(x, count) if is_array(x) else []
+        items = [None] * count if x is None else blocks or x
         total = len(items) if hasattr(items, "__len__") else None
         results = map_over(executor, call, items, maybe_progress(self.wanted.progress, total, callable_name(self.fun)))
-        return join(results, items) if is_array(x) else results
+        return join(results, blocks) if blocks else results
 
     def _in_place(self, call: Callable[[Any], Any], x: Any) -> Any:
         global _said_in_place

@@ -67,7 +67,7 @@ class PlainLink:
                     self._socket.send_multipart(frames)
                 if closed:
                     return
-                while self._socket.getsockopt(zmq.EVENTS) & zmq.POLLIN:
+                while self._socket.poll(0):
                     self._end.feed(self._socket.recv_multipart())
                 # A batch that nobody flushes leaves within a few milliseconds.
                 poller.poll(5)

@@ -29,9 +29,7 @@ class Cpus:
     because: str
 
 
-def available_cpus(
-    *, root: str = "/", environment: Mapping[str, str] | None = None, limit: int | None = None
-) -> Cpus:
+def available_cpus(*, root: str = "/", environment: Mapping[str, str] | None = None, limit: int | None = None) -> Cpus:
     """The CPUs that this process may use: the least of affinity, container quota, scheduler and `limit`.
 
     `limit` is a wish from the settings, taken as the counts everywhere are (-1: all but one).

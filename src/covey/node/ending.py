@@ -31,7 +31,7 @@ class Ending:
     reaped the process. `said` is the slot's log, `sealed_error` what its initializer raised, if that ended it,
     `token` the task that ran in it (0: none), and `why` the reason if it was us who killed it.
 
-    >>> Ending(1, 123, "host", -11, "up").report()
+    >>> Ending(1, 123, "host", -11, said="up\\n").report()
     'slot 1 (pid 123 on host) was killed by SIGSEGV'
     """
 
@@ -76,10 +76,10 @@ class Ending:
         if self.code is None:
             return "ended, and another part of this program took its exit status"
         what = f"was killed by {_signal_name(-self.code)}" if self.code < 0 else f"exited with code {self.code}"
-        if not self.was_up:
-            return f"{what} before it was ready for tasks{self._last_words()}"
         if self.code == -signal.SIGKILL:
-            return f"{what} (the kernel does this when memory runs out)"
+            what += " (the kernel does this when memory runs out)"
+        if not self.was_up:
+            return f"{what} before it was ready for tasks{self._where() or self._last_words()}"
         return what + self._where()
 
     def _last_words(self) -> str:
@@ -100,6 +100,9 @@ class Ending:
             if match is None:
                 break
             file = match["file"].replace(os.sep, "/")
+            if file.endswith("/covey/slot/main.py"):
+                # Everything further out is how the slot began.
+                break
             if "/covey/slot/" not in file:
                 short = "/".join(file.split("/")[-2:])
                 frames.append(f"{match['name']} ({short}:{match['line']})")

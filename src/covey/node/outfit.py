@@ -91,5 +91,3 @@ def slot_environment(cpus: int, slots: int, *, gpu: bool = False) -> dict[str, s
         # A library that sees a GPU takes some hundred megabytes of it for each process that imports it.
         environment["CUDA_VISIBLE_DEVICES"] = ""
     return environment
-
-

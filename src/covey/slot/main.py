@@ -93,6 +93,8 @@ def _empty_main_module() -> None:
 def _set_up(runner: Runner, log: int, setup: "tuple[bytes, list[bytes]]") -> None:
     from covey.codec.parcel import unseal
 
+    # Should the process die of it, this is what it said last.
+    os.write(log, b"its initializer was running\n")
     try:
         body, buffers = setup
         initializer, arguments = unseal(body, [bytearray(buffer) for buffer in buffers])
@@ -106,6 +108,8 @@ def _set_up(runner: Runner, log: int, setup: "tuple[bytes, list[bytes]]") -> Non
         os.write(log, b"\0" + sealed)
         runner.fail_setup(sealed)
         _leave(slot.EXIT_SETUP_FAILED)
+    os.lseek(log, 0, os.SEEK_SET)
+    os.ftruncate(log, 0)
 
 
 def _write_traceback(descriptor: int) -> None:

@@ -158,7 +158,7 @@ def _log(ration: Ration, data: bytes) -> None:
 def remove() -> None:
     """The link has ended: what is printed from now on goes to the descriptors."""
     flush()
-    sys.stdout, sys.stderr = sys.__stdout__, sys.__stderr__  # type: ignore[assignment]  # both may be None
+    sys.stdout, sys.stderr = sys.__stdout__, sys.__stderr__  # (both may be None)
 
 
 def flush() -> None:

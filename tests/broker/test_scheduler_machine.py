@@ -1,0 +1,436 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Everything at once: facts in any order against a simple model, with every invariant derived again after each.
+
+The model knows no rule of who gets what. It knows what is promised: a task ends exactly once and gives its cargo back
+exactly once; the first outcome of any attempt counts; a doer is given only what it may have; deaths are counted
+where they belong; nobody waits while a doer has nothing to do.
+"""
+from dataclasses import dataclass, field
+
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
+from covey.broker.board import Board
+from covey.broker.records import Leaving, OrderKind, OrderRecord, Refusal, Ruling
+from covey.settings import Settings
+
+VALUE, ERROR, CANCELLED, POISONED, TIMED_OUT, LOST, BROKEN = range(1, 8)
+SPLITTABLE = 1
+LIMITS = Settings(
+    quantum=0.002, lone_above=0.05, retract_after=0.001, lease=5.0, pause=1.0, first_guess=0.001,
+    crash_limit=3, loss_limit=2, credit_tasks=40, credit_bytes=200,
+)
+
+
+@dataclass
+class Wish:
+    """A task as its asker knows it."""
+
+    asker: int
+    ticket: int
+    cargo: int
+    resource: int
+    retries: int
+    crashes: int
+    splittable: bool
+    losses: int = 0
+    alone: bool = field(default=False)      # it crashed twice: whoever has it has nothing else
+
+
+@dataclass
+class Hand:
+    """A doer as it knows itself: the tokens it was given and has not answered, oldest first."""
+
+    resource: int
+    capacity: int
+    window: int
+    held: list[int] = field(default_factory=list)
+    asked: list[int] = field(default_factory=list)
+    barred: bool = False
+    lost: bool = False
+
+
+class Anything(RuleBasedStateMachine):
+    """See the file's first lines."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.board = Board(LIMITS)
+        self.now = 100.0
+        self.askers: set[int] = set()
+        self.hands: dict[int, Hand] = {}
+        self.wishes: dict[tuple[int, int], Wish] = {}
+        self.tokens: dict[int, Wish] = {}       # every token ever given out, for as long as its task is not ended
+        self.strays: list[int] = []             # tokens whose outcome may still come from somewhere
+        self.cargo = 0
+        self.ended_by: dict[tuple[int, int], int] = {}
+        self.board.decide(self.now)
+
+    # The doers' side of orders.
+
+    def carry_out(self, *, decided: bool = False) -> None:
+        for order in self.board.orders():
+            getattr(self, "on_" + order.kind.name.lower())(order)
+        if decided:
+            for resource in (0, 1):
+                waiting = sum(w.resource == resource for w in self.wishes.values()) - sum(
+                    self.tokens[t].resource == resource
+                    for h in self.hands.values() for t in h.held if t in self.tokens and self.current(t))
+                idle = [h for h in self.hands.values() if h.resource == resource and not h.held and not h.barred]
+                assert waiting <= 0 or not idle, "work waits beside an idle doer"
+
+    def current(self, token: int) -> bool:
+        """Whether the scheduler still counts on that attempt: it is the newest one of its task."""
+        return max(t >> 56 for t, w in self.tokens.items() if w is self.tokens[token]) == token >> 56
+
+    def on_assign(self, order: OrderRecord) -> None:
+        hand = self.hands[order.doer]
+        wish = self.wishes[order.asker, order.ticket]
+        assert not hand.barred
+        assert hand.resource == wish.resource == order.resource
+        assert (order.cargo, order.retries, order.crashes) == (wish.cargo, wish.retries, wish.crashes)
+        assert order.token not in self.tokens
+        assert len(hand.held) < hand.window
+        assert not any(t in self.tokens and self.tokens[t].alone and self.current(t) for t in hand.held)
+        assert not (wish.alone and hand.held)
+        hand.held.append(order.token)
+        self.tokens[order.token] = wish
+
+    def on_take_back(self, order: OrderRecord) -> None:
+        hand = self.hands[order.doer]
+        assert order.token in hand.held
+        assert order.token not in hand.asked
+        hand.asked.append(order.token)
+
+    def on_revoke(self, order: OrderRecord) -> None:
+        hand = self.hands[order.doer]
+        assert order.token in hand.held
+        # One that runs goes on, and its outcome comes some time; one that waited there vanishes. A TAKE_BACK that
+        # came before is answered all the same.
+        if hand.held.index(order.token) >= hand.capacity:
+            hand.held.remove(order.token)
+
+    def on_kill(self, order: OrderRecord) -> None:
+        hand = self.hands[order.doer]
+        assert order.token in hand.held
+        if hand.capacity == 1:
+            hand.barred = True
+
+    def on_blame(self, order: OrderRecord) -> None:
+        wish = self.wishes[order.asker, order.ticket]
+        assert order.crashes == wish.crashes
+        if self.leaving is Leaving.CRASHED:
+            wish.crashes += 1
+            wish.alone = wish.crashes >= 2
+        else:
+            wish.losses += 1
+
+    def on_end(self, order: OrderRecord) -> None:
+        key = (order.asker, order.ticket)
+        wish = self.leavers.pop(order.cargo) if order.asker < 0 else self.wishes[key]
+        assert order.cargo == wish.cargo
+        if order.status == POISONED:
+            assert wish.crashes >= LIMITS.crash_limit
+        elif order.status == BROKEN:
+            assert wish.splittable
+            assert wish.crashes == 1
+        elif order.status == LOST:
+            assert wish.losses >= LIMITS.loss_limit
+        else:
+            assert order.status in (CANCELLED, TIMED_OUT)
+        self.forget(wish)
+
+    def on_dismiss(self, order: OrderRecord) -> None:
+        hand = self.hands[order.doer]
+        hand.barred = True
+        if order.status == LOST:
+            hand.lost = True
+            self.strays += hand.held
+            hand.held.clear()
+            hand.asked.clear()
+        assert not hand.held
+
+    leaving = Leaving.LOST      # what BLAME means when no doer left: a lease ran out
+    leavers: dict[int, Wish] = {}
+
+    def forget(self, wish: Wish) -> None:
+        self.wishes.pop((wish.asker, wish.ticket), None)
+        self.tokens = {t: w for t, w in self.tokens.items() if w is not wish}
+
+    def let_go(self, hand: Hand, token: int) -> None:
+        hand.held.remove(token)
+        if token in hand.asked:
+            hand.asked.remove(token)
+
+    # Facts.
+
+    @initialize(askers=st.integers(1, 3), windows=st.lists(st.integers(1, 6), min_size=1, max_size=4))
+    def flock(self, askers: int, windows: list[int]) -> None:
+        for _ in range(askers):
+            self.asker_joins(1.0)
+        for depth in windows:
+            self.doer_joins(0, 1, depth)
+
+    @rule(weight=st.sampled_from([0.5, 1.0, 4.0]))
+    def asker_joins(self, weight: float) -> None:
+        asker = self.board.asker_joined(self.now, weight)
+        assert asker not in self.askers
+        self.askers.add(asker)
+
+    @rule(resource=st.sampled_from([0, 0, 0, 1]), capacity=st.sampled_from([1, 1, 1, 3]), depth=st.integers(0, 6))
+    def doer_joins(self, resource: int, capacity: int, depth: int) -> None:
+        doer = self.board.doer_joined(self.now, resource, capacity, capacity + depth)
+        assert doer not in self.hands
+        self.hands[doer] = Hand(resource, capacity, capacity + depth)
+
+    @precondition(lambda self: self.askers)
+    @rule(
+        data=st.data(), count=st.integers(1, 12), function=st.integers(0, 2), resource=st.sampled_from([0, 0, 0, 1]),
+        priority=st.sampled_from([-3, 0, 0, 5]), retries=st.integers(0, 2), crashes=st.sampled_from([0, 0, 0, 1, 2]),
+        flags=st.sampled_from([0, 0, SPLITTABLE]), timeout_ms=st.sampled_from([0, 0, 50]), first=st.integers(0, 60),
+        at_once=st.booleans(),
+    )
+    def tasks_come(
+        self, data: st.DataObject, count: int, function: int, resource: int, priority: int, retries: int,
+        crashes: int, flags: int, timeout_ms: int, first: int, at_once: bool,
+    ) -> None:
+        asker = data.draw(st.sampled_from(sorted(self.askers)))
+        for ticket in range(first, first + count):
+            mine = [w for w in self.wishes.values() if w.asker == asker]
+            got = self.board.task(
+                asker, ticket, self.now, function=function, resource=resource, priority=priority, flags=flags,
+                retries=retries, crashes=crashes, timeout_ms=timeout_ms, cargo=self.cargo + 1, length=9)
+            if (asker, ticket) in self.wishes:
+                assert got == Refusal.DUPLICATE
+            elif mine and (len(mine) >= LIMITS.credit_tasks or 9 * len(mine) + 9 > LIMITS.credit_bytes):
+                assert got == Refusal.OVER_CREDIT
+            else:
+                assert got >= 0
+                self.cargo += 1
+                self.wishes[asker, ticket] = Wish(
+                    asker, ticket, self.cargo, resource, retries, crashes, bool(flags) and crashes == 0,
+                    alone=crashes >= 2)
+        if at_once:
+            self.decide()
+
+    @rule(step=st.sampled_from([0.0, 0.0, 0.0001, 0.0015, 0.02, 0.4]))
+    def time_passes(self, step: float) -> None:
+        self.now += step
+        if self.now >= self.board.next_time(self.now) or step == 0.0:
+            self.decide()
+
+    @rule()
+    def decide(self) -> None:
+        self.board.decide(self.now)
+        self.carry_out(decided=True)
+        assert self.board.next_time(self.now) >= self.now - 1e-9, "asks to be called for nothing"
+
+    @precondition(lambda self: any(hand.held for hand in self.hands.values()))
+    @rule(data=st.data(), rounds=st.integers(1, 10), run_us=st.sampled_from([1, 300, 20000]))
+    def work_goes_on(self, data: st.DataObject, rounds: int, run_us: int) -> None:
+        for _ in range(rounds):
+            self.now += run_us * 1e-6
+            self.doer_finishes(data, VALUE, True, run_us, 1)
+            self.decide()
+
+    @precondition(lambda self: self.hands)
+    @rule(data=st.data(), silence=st.sampled_from([0.9, 30.0]))
+    def somebody_is_silent(self, data: st.DataObject, silence: float) -> None:
+        """Short steps are a doer's silence, a long one is a pause of ours."""
+        silent = data.draw(st.sampled_from(sorted(self.hands)))
+        before = self.hands[silent].lost
+        for _ in range(8):
+            self.now += silence
+            for doer in self.hands:
+                if doer != silent:
+                    self.board.heard(doer, self.now)
+            self.decide()
+            assert silence < LIMITS.pause or self.hands[silent].lost == before
+
+    def speaking(self, data: st.DataObject) -> tuple[int, Hand] | None:
+        able = sorted(d for d, h in self.hands.items() if h.held)
+        if not able:
+            return None
+        doer = data.draw(st.sampled_from(able))
+        return doer, self.hands[doer]
+
+    @rule(
+        data=st.data(), status=st.sampled_from([VALUE, VALUE, ERROR]), in_order=st.booleans(),
+        run_us=st.sampled_from([0, 10, 5000, 200000]), count=st.integers(1, 5))
+    def doer_finishes(self, data: st.DataObject, status: int, in_order: bool, run_us: int, count: int) -> None:
+        for _ in range(count):
+            found = self.speaking(data)
+            if found is None:
+                return
+            doer, hand = found
+            token = hand.held[0] if in_order else data.draw(st.sampled_from(hand.held[: hand.capacity]))
+            self.let_go(hand, token)
+            self.outcome(doer, token, status, run_us)
+
+    def outcome(self, doer: int, token: int, status: int, run_us: int) -> None:
+        wish = self.tokens.get(token)
+        newest = wish is not None and self.current(token)
+        verdict = self.board.outcome(doer, token, self.now, status=status, run_us=run_us)
+        if wish is None:
+            assert verdict.ruling is Ruling.STALE
+        elif status == ERROR and wish.retries:
+            assert verdict.ruling is Ruling.AGAIN
+            wish.retries -= 1
+        else:
+            assert verdict.ruling is Ruling.ACCEPTED
+            assert (verdict.asker, verdict.ticket, verdict.cargo) == (wish.asker, wish.ticket, wish.cargo)
+            self.forget(wish)
+        self.carry_out()
+        if newest and wish is not None and token in self.tokens:
+            self.strays.append(token)       # the same attempt may be reported twice
+
+    @precondition(lambda self: self.strays)
+    @rule(data=st.data(), status=st.sampled_from([VALUE, ERROR]))
+    def outcome_comes_late(self, data: st.DataObject, status: int) -> None:
+        token = data.draw(st.sampled_from(self.strays))
+        self.strays.remove(token)
+        self.outcome(data.draw(st.sampled_from([-1, *self.hands])), token, status, 7)
+
+    @rule(token=st.integers(0, 2**64 - 1), doer=st.integers(-2, 9))
+    def nonsense(self, token: int, doer: int) -> None:
+        if token not in self.tokens and token & 0xFFFFFFFF > 4000:
+            assert self.board.outcome(doer, token, self.now).ruling is Ruling.STALE
+            assert self.board.started(doer, token, self.now) == 0
+            assert self.board.given_back(doer, token, True, self.now) == 0
+            assert self.board.find(token) is None
+
+    @rule(data=st.data())
+    def doer_starts(self, data: st.DataObject) -> None:
+        found = self.speaking(data)
+        if found is not None:
+            doer, hand = found
+            self.board.started(doer, data.draw(st.sampled_from(hand.held[: hand.capacity])), self.now)
+            self.carry_out()
+
+    @rule(data=st.data(), count=st.integers(1, 4))
+    def doer_answers(self, data: st.DataObject, count: int) -> None:
+        for _ in range(count):
+            asked = sorted(d for d, h in self.hands.items() if h.asked)
+            if asked:
+                self.answer(data.draw(st.sampled_from(asked)))
+
+    def answer(self, doer: int) -> None:
+        hand = self.hands[doer]
+        token = hand.asked.pop(0)
+        gives = token not in hand.held or hand.held.index(token) >= hand.capacity
+        if token in hand.held and gives:
+            hand.held.remove(token)
+        known = self.board.given_back(doer, token, gives, self.now)
+        assert known or token not in self.tokens
+        self.carry_out()
+
+    @precondition(lambda self: self.wishes)
+    @rule(data=st.data(), force=st.booleans())
+    def asker_cancels(self, data: st.DataObject, force: bool) -> None:
+        asker, ticket = data.draw(st.sampled_from(sorted(self.wishes)))
+        assert self.board.cancel(asker, ticket, self.now, force=force) == 1
+        self.carry_out()
+        assert (asker, ticket) not in self.wishes
+        assert self.board.cancel(asker, ticket, self.now, force=force) == 0
+
+    @precondition(lambda self: len(self.hands) > 1)
+    @rule(data=st.data(), why=st.sampled_from(list(Leaving)), heard_from=st.booleans())
+    def doer_leaves(self, data: st.DataObject, why: Leaving, heard_from: bool) -> None:
+        self.leave(data.draw(st.sampled_from(sorted(self.hands))), why, reports=heard_from)
+
+    def leave(self, doer: int, why: Leaving, *, reports: bool) -> None:
+        hand = self.hands.pop(doer)
+        if reports:
+            self.strays += hand.held
+        self.leaving = why
+        assert self.board.doer_left(doer, why, self.now) == 0
+        for order in self.board.orders():
+            if order.kind is OrderKind.BLAME:
+                assert order.doer == doer
+                assert order.token in hand.held
+                assert why in (Leaving.CRASHED, Leaving.LOST)
+            getattr(self, "on_" + order.kind.name.lower())(order)
+        self.leaving = Leaving.LOST
+        assert self.board.doer_left(doer, why, self.now) == Refusal.NO_SUCH
+
+    @precondition(lambda self: any(hand.held for hand in self.hands.values()))
+    @rule(
+        data=st.data(), why=st.sampled_from([Leaving.CRASHED, Leaving.CRASHED, Leaving.LOST]),
+        deaths=st.integers(1, 4))
+    def slots_die_and_are_replaced(self, data: st.DataObject, why: Leaving, deaths: int) -> None:
+        for _ in range(deaths):
+            found = self.speaking(data)
+            if found is not None:
+                doer, hand = found
+                self.leave(doer, why, reports=False)
+                self.doer_joins(hand.resource, hand.capacity, hand.window - hand.capacity)
+                self.decide()
+
+    @precondition(lambda self: len(self.hands) > 1)
+    @rule(data=st.data())
+    def doer_drains(self, data: st.DataObject) -> None:
+        doer = data.draw(st.sampled_from(sorted(self.hands)))
+        assert self.board.drain(doer, self.now) == 0
+        self.hands[doer].barred = True
+        self.carry_out()
+
+    @rule(data=st.data())
+    def doer_speaks(self, data: st.DataObject) -> None:
+        for doer in self.hands:
+            self.board.heard(doer, self.now)
+
+    @precondition(lambda self: len(self.askers) > 1)
+    @rule(data=st.data())
+    def asker_leaves(self, data: st.DataObject) -> None:
+        asker = data.draw(st.sampled_from(sorted(self.askers)))
+        self.askers.remove(asker)
+        self.leavers = {w.cargo: w for w in self.wishes.values() if w.asker == asker}
+        assert self.board.asker_left(asker, self.now) == 0
+        self.carry_out()
+        assert not self.leavers
+        assert not [key for key in self.wishes if key[0] == asker]
+
+    @rule(function=st.integers(0, 3))
+    def function_is_forgotten(self, function: int) -> None:
+        self.board.function_forgotten(function)
+
+    @invariant()
+    def everything_holds(self) -> None:
+        assert self.board.validate() == 0
+        totals = self.board.totals()
+        assert totals.waiting + totals.assigned == len(self.wishes)
+        assert (totals.askers, totals.doers) == (len(self.askers), len(self.hands))
+        for token, wish in self.tokens.items():
+            assert self.board.find(token) == (wish.asker, wish.ticket)
+
+    def teardown(self) -> None:
+        # With doers that live and time to do it, everything is done; then nothing is left.
+        for resource in (0, 1):
+            doer = self.board.doer_joined(self.now, resource, 2, 20)
+            self.hands[doer] = Hand(resource, 2, 20)
+        for _ in range(2000):
+            self.now += 0.01
+            for doer in self.hands:
+                self.board.heard(doer, self.now)
+            self.board.decide(self.now)
+            self.carry_out(decided=True)
+            if not self.wishes:
+                break
+            for doer, hand in list(self.hands.items()):
+                while hand.asked:
+                    self.answer(doer)
+                if hand.held:
+                    self.outcome(doer, hand.held.pop(0), VALUE, 10)
+        assert not self.wishes
+        for doer in list(self.hands):
+            self.board.doer_left(doer, Leaving.PLANNED, self.now)
+        for asker in list(self.askers):
+            self.board.asker_left(asker, self.now)
+        assert self.board.orders() == []
+        assert self.board.validate() == 0
+        totals = self.board.totals()
+        assert (totals.waiting, totals.assigned, totals.doers, totals.askers) == (0, 0, 0, 0)
+        assert totals.accepted + totals.ended == self.cargo
+
+
+TestAnything = Anything.TestCase
