@@ -53,14 +53,19 @@ class Holdings:
 
 def check_nothing_left(before: Holdings) -> None:
     """Waits until nothing is held beyond `before`; AssertionError with the list if that does not come."""
-    if not Holdings.now().beyond(before):
-        return
-    gc.collect()
     wait_until(
-        lambda: not Holdings.now().beyond(before),
+        lambda: _nothing_beyond(before),
         lambda: "the test left behind:\n  " + "\n  ".join(Holdings.now().beyond(before)),
         deadline=10.0,
     )
+
+
+def _nothing_beyond(before: Holdings) -> bool:
+    if not Holdings.now().beyond(before):
+        return True
+    # What waits for the garbage collector is not kept; it may have become garbage just now, so at each look.
+    gc.collect()
+    return not Holdings.now().beyond(before)
 
 
 def _processes() -> frozenset[str]:

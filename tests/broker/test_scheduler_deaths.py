@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Who is blamed for what when doers die, fall silent, are killed or leave; and what late news are worth."""
 import pytest
-from stage import BROKEN, LOST, POISONED, SPLITTABLE, TIMED_OUT, VALUE, Stage, kinds
 
 from covey.broker.records import Leaving, Ruling
+from stage import BROKEN, LOST, POISONED, SPLITTABLE, TIMED_OUT, VALUE, Stage, kinds
 
 
 def test_what_ran_is_blamed_and_what_waited_is_not() -> None:
@@ -209,6 +209,20 @@ def test_a_timeout_counts_from_the_start() -> None:
     stage.board.started(doer, second_order.token, stage.now)
     assert stage.decide(after=0.04) == []
     assert [o.ticket for o in stage.decide(after=0.011)] == [second, second]
+
+
+def test_a_corrected_belief_keeps_one_entry_on_the_agenda() -> None:
+    stage = Stage(lease=float("inf"))
+    doer = stage.doer(window=2)
+    stage.tasks(2, timeout_ms=50)
+    orders = stage.decide()
+    for order in orders * 3:
+        stage.board.started(doer, order.token, stage.now)
+        stage.check()
+    ended = []
+    while stage.now < 0.2:
+        ended += kinds(stage.decide(after=0.01))
+    assert ended == ["END", "KILL"]
 
 
 def test_finished_tasks_leave_nothing_on_the_agenda() -> None:

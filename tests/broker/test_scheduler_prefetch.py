@@ -3,9 +3,9 @@
 from collections import Counter
 
 import pytest
-from stage import Stage, kinds
 
-from covey.broker.records import OrderKind
+from covey.broker.records import Leaving, OrderKind
+from stage import Stage, kinds
 
 
 def test_idle_doers_come_first() -> None:
@@ -153,6 +153,21 @@ def test_a_wait_that_can_be_foreseen_is_not_waited_for() -> None:
     (asked,) = stage.decide()
     stage.give_back(asked)
     assert stage.assigned() == [(asked.ticket, idle)]
+
+
+def test_what_was_taken_back_does_not_return_to_where_it_waited() -> None:
+    stage = Stage(retract_after=0.001, lone_above=0.1)
+    stage.measure(0.05)
+    stage.doer()
+    stage.tasks(2)
+    running, _ = stage.decide()
+    idle = stage.doer()
+    (asked,) = stage.decide()
+    stage.leave(idle, Leaving.PLANNED)
+    stage.give_back(asked)
+    assert stage.decide() == [], "not before something moves there"
+    stage.outcome(running)
+    assert stage.assigned() == [(asked.ticket, running.doer)]
 
 
 def test_nothing_is_added_where_nothing_moves() -> None:

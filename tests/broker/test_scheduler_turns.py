@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Whose turn it is, what an asker may send, and how an ordinary task goes its way."""
 import pytest
-from stage import CANCELLED, ERROR, Stage, kinds
 
 from covey.broker.board import Board
 from covey.broker.records import Leaving, Refusal, Ruling
 from covey.settings import Settings
+from stage import CANCELLED, ERROR, Stage, kinds
 
 
 def test_a_task_goes_its_way() -> None:
@@ -103,6 +103,24 @@ def test_idling_earns_nothing() -> None:
     shares(stage, [stage.asker, other], 200)
     stage.tasks(300, asker=other)
     assert shares(stage, [stage.asker, other], 100) == pytest.approx([50, 50], abs=1)
+
+
+def test_what_did_not_run_is_not_charged() -> None:
+    stage = Stage()
+    other = stage.board.asker_joined(0.0)
+    stage.tasks(5)
+    stage.tasks(5, asker=other)
+    doer = stage.doer(window=1)
+    (first,) = stage.decide()
+    stage.outcome(first, run=0.001)
+    stage.leave(doer, Leaving.PLANNED)
+    askers = set()
+    for _ in range(6):
+        doer = stage.doer(window=1)
+        (order,) = stage.decide()
+        askers.add(order.asker)
+        stage.leave(doer, Leaving.PLANNED)
+    assert askers == {stage.asker, other} - {first.asker}, "whose turn it was, its turn it still is"
 
 
 def test_a_ticket_names_one_unfinished_task() -> None:

@@ -17,13 +17,17 @@ from waiting import wait_until
 pytestmark = pytest.mark.faults
 
 PROGRAM = """
-import os, sys
+import os, sys, threading
 sys.path[:] = {path!r}
 import covey
 client = covey.Client(max_cpu=2)
-def busy(): {busy}
-futures = [client.submit(busy) for _ in range(2)]
-while client.statistics().running < 2: pass
+def busy(begun):
+    open(begun, "w").close()
+    {busy}
+begun = [os.path.join(os.environ["TMPDIR"], f"begun{{number}}") for number in range(2)]
+futures = [client.submit(busy, name) for name in begun]
+while not all(map(os.path.exists, begun)):
+    threading.Event().wait(0.002)
 node = client._node
 print(os.path.dirname(node.address.removeprefix("ipc://")), *node.pids(), flush=True)
 {then}

@@ -185,6 +185,15 @@ def test_slots_that_never_come_up_are_given_up_with_their_own_words(
 
 
 @pytest.mark.faults
+def test_slots_that_somebody_kills_as_they_start_are_given_more_chances(
+    keep: Keep, loop: FakeLoop, broken: list[CoveyError]
+) -> None:
+    keep("os.kill(os.getpid(), 9)", 3)
+    loop.wait_deaths(6)
+    assert broken == []
+
+
+@pytest.mark.faults
 def test_one_slot_that_does_not_start_leaves_the_others_alone(
     keep: Keep, loop: FakeLoop, broken: list[CoveyError]
 ) -> None:

@@ -5,14 +5,14 @@ from libc.string cimport memcpy, memset, strdup, strlen
 
 from covey.broker.desk cimport (
     FAULTS_MAX, NO_TASK, SETUP_BROKE, UNKNOWN_TASK, desk_add_errand, desk_cargo_done, desk_forget_blames,
-    desk_release_body)
+    desk_forget_blames_of, desk_release_body)
 from covey.broker.bodies cimport bodies_learn
 from covey.broker.departures cimport departures_carry_out
 from covey.broker.peers cimport (
     ASKING, DOING, DYING, HOST_MAX, STRANGER, Peer, peers_add, peers_close_batch, peers_find, peers_post,
     peers_record, peers_remove, peers_tell)
 from covey.broker.scheduler cimport (
-    ACCEPTED, DUPLICATE, LEFT_CRASHED, LEFT_LOST, LEFT_PLANNED, Cargo, Totals, Verdict, scheduler_find,
+    ACCEPTED, DUPLICATE, LEFT_CRASHED, LEFT_KILLED, LEFT_LOST, LEFT_PLANNED, Cargo, Totals, Verdict, scheduler_find,
     scheduler_on_asker_joined, scheduler_on_asker_left, scheduler_on_cancel, scheduler_on_doer_joined,
     scheduler_on_doer_left, scheduler_on_given_back, scheduler_on_heard, scheduler_on_outcome, scheduler_on_started,
     scheduler_on_task, scheduler_totals)
@@ -227,6 +227,7 @@ cdef void _drop_peer(Desk* self, int32_t peer, int why, double now) noexcept nog
     if row.state == ASKING:
         scheduler_on_asker_left(self.scheduler, row.index, now)
         self.asker_peers[row.index] = -1
+        desk_forget_blames_of(self, row.index)
         for i in range(row.functions_room):
             if row.functions[i] >= 0:
                 desk_release_body(self, row.functions[i], 1, 0)
@@ -336,6 +337,20 @@ cdef void arrivals_slot_died(Desk* self, uint32_t pid, uint64_t token, const cha
             self.dying += 1
 
 
+cdef int _why_it_left(Desk* self, Peer* row, double now) noexcept nogil:
+    cdef int32_t asker
+    cdef uint64_t ticket
+    if row.killed:
+        return LEFT_KILLED
+    if row.died_under == UNKNOWN_TASK:
+        return LEFT_CRASHED
+    # What ran is known exactly; it may have been finished, or cancelled, since.
+    if row.died_under == NO_TASK or not scheduler_find(self.scheduler, row.died_under, &asker, &ticket):
+        return LEFT_PLANNED
+    scheduler_on_started(self.scheduler, row.index, row.died_under, now)
+    return LEFT_CRASHED
+
+
 cdef void arrivals_judge_the_dead(Desk* self, double now) noexcept nogil:
     cdef Peer* row
     cdef uint32_t i
@@ -343,10 +358,7 @@ cdef void arrivals_judge_the_dead(Desk* self, double now) noexcept nogil:
         row = &self.peers.rows[i]
         if row.state != DYING or row.judged_at > now:
             continue
-        if row.died_under > UNKNOWN_TASK:
-            # What ran is known exactly; it may have been finished since.
-            scheduler_on_started(self.scheduler, row.index, row.died_under, now)
-        _drop_peer(self, <int32_t> i, LEFT_PLANNED if row.died_under == NO_TASK else LEFT_CRASHED, now)
+        _drop_peer(self, <int32_t> i, _why_it_left(self, row, now), now)
 
 
 cdef void arrivals_unreachable(Desk* self, int32_t peer, double now) noexcept nogil:

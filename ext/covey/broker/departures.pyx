@@ -10,13 +10,13 @@ from libc.stdlib cimport calloc, realloc
 from libc.string cimport memcpy, memset, strdup, strlen
 
 from covey.broker.bodies cimport BodyRow
-from covey.broker.desk cimport Blame, Desk, desk_cargo_done, desk_forget_blames, desk_kill
-from covey.broker.peers cimport Peer, peers_close_batch, peers_record, peers_tell
+from covey.broker.desk cimport NO_TASK, Blame, Desk, desk_cargo_done, desk_forget_blames, desk_kill
+from covey.broker.peers cimport DOING, DYING, Peer, peers_close_batch, peers_record, peers_tell
 from covey.broker.scheduler cimport (
     ASSIGN, BLAME, DISMISS, END, KILL, REVOKE, TAKE_BACK, Order, scheduler_next_order)
 from covey.wire.bale cimport Bale, bale_hold
 from covey.wire.protocol cimport (
-    CANCEL, EXTRA, FUNCTION, OUTCOMES, RETRACT, STOP, TASKS, CancelRecord,
+    CANCEL, EXTRA, FUNCTION, LOST, OUTCOMES, RETRACT, STOP, TASKS, CancelRecord,
     FunctionRecord, Header, OutcomeRecord, TaskRecord, TicketRecord)
 
 
@@ -145,6 +145,7 @@ cdef void departures_carry_out(Desk* self, double now) noexcept nogil:
     cdef Order order
     cdef TicketRecord* ticket
     cdef CancelRecord* cancel
+    cdef Peer* row
     while scheduler_next_order(self.scheduler, &order):
         if order.kind == ASSIGN:
             _assign(self, &order)
@@ -162,8 +163,18 @@ cdef void departures_carry_out(Desk* self, double now) noexcept nogil:
                 cancel.ticket = order.token
                 cancel.flags = 0
         elif order.kind == KILL:
+            self.peers.rows[self.doer_peers[order.doer]].killed = True
             desk_kill(self, order.doer)
         elif order.kind == BLAME:
             _note_blame(self, &order)
+        elif order.kind == DISMISS and order.status == LOST:
+            # Its lease ran out; what it had is with others. It will not answer, so it is buried like a dead one.
+            row = &self.peers.rows[self.doer_peers[order.doer]]
+            desk_kill(self, order.doer)
+            if row.state == DOING:
+                row.state = DYING
+                row.judged_at = now
+                row.died_under = NO_TASK
+                self.dying += 1
         elif order.kind == DISMISS:
             peers_tell(&self.peers, self.doer_peers[order.doer], STOP, NULL, 0, NULL, 0)

@@ -74,3 +74,4 @@ cdef void desk_kill(Desk* self, int32_t doer) noexcept nogil
 cdef void desk_cargo_done(Desk* self, const Cargo* cargo) noexcept nogil
 cdef void desk_release_body(Desk* self, int32_t body, uint32_t askers, uint32_t tasks) noexcept nogil
 cdef void desk_forget_blames(Desk* self, int32_t asker, uint64_t ticket) noexcept nogil
+cdef void desk_forget_blames_of(Desk* self, int32_t asker) noexcept nogil

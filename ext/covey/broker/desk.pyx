@@ -77,17 +77,25 @@ cdef void desk_cargo_done(Desk* self, const Cargo* cargo) noexcept nogil:
     desk_release_body(self, body, 0, 1)
 
 
-cdef void desk_forget_blames(Desk* self, int32_t asker, uint64_t ticket) noexcept nogil:
+cdef void _forget(Desk* self, int32_t asker, uint64_t ticket, bint every) noexcept nogil:
     cdef Blame** link = &self.blames
     cdef Blame* blame
     while link[0] != NULL:
         blame = link[0]
-        if blame.asker == asker and blame.ticket == ticket:
+        if blame.asker == asker and (every or blame.ticket == ticket):
             link[0] = blame.next
             free(blame.line)
             free(blame)
         else:
             link = &blame.next
+
+
+cdef void desk_forget_blames(Desk* self, int32_t asker, uint64_t ticket) noexcept nogil:
+    _forget(self, asker, ticket, False)
+
+
+cdef void desk_forget_blames_of(Desk* self, int32_t asker) noexcept nogil:
+    _forget(self, asker, 0, True)
 
 
 cdef void desk_add_errand(Desk* self, int kind, uint32_t pid, Bale* bale) noexcept nogil:

@@ -22,7 +22,7 @@ from covey.broker.endings cimport (
 from covey.broker.tables cimport (
     ASKED, CONDEMNED, DISMISSED, DRAINING, GHOST, KEEPING, LEASE, LONGEST, POOLS, QUEUED, RUNNING, STALLED,
     TICKS_A_SECOND, AskerRow, DoerRow, FunctionRow, TaskRow, asker_free, asker_known, asker_new, doer_free,
-    doer_known, doer_new, function_row, tables_free, tables_new, task_free, task_new, task_of)
+    doer_known, doer_new, function_row, steady, tables_free, tables_new, task_free, task_new, task_of)
 from covey.broker.tickets cimport ticket_add, ticket_find
 from covey.broker.validate cimport validate
 from covey.wire.protocol cimport CANCELLED, ERROR, VALUE
@@ -109,7 +109,7 @@ cdef int32_t scheduler_on_doer_joined(
     row.window = max(window, row.capacity)
     room = self.limits.quantum * TICKS_A_SECOND * row.capacity
     row.room = <uint64_t> min(max(room, 0.0), 1e15)
-    row.heard = now - self.paused
+    row.heard = steady(self, now)
     row.progress = now
     if self.limits.lease > 0 and isfinite(self.limits.lease):
         agenda_put(self, now + self.limits.lease, LEASE, doer, row.birth)
@@ -148,7 +148,7 @@ cdef int scheduler_on_drain(Scheduler* self, int32_t doer, double now) noexcept 
 cdef int scheduler_on_heard(Scheduler* self, int32_t doer, double now) noexcept nogil:
     if not doer_known(self, doer):
         return NO_SUCH
-    self.doers[doer].heard = now - self.paused
+    self.doers[doer].heard = steady(self, now)
     return 0
 
 
@@ -256,7 +256,7 @@ cdef Verdict scheduler_on_outcome(
     verdict.attempt = attempt
     memset(&verdict.cargo, 0, sizeof(Cargo))
     if doer_known(self, doer):
-        self.doers[doer].heard = now - self.paused
+        self.doers[doer].heard = steady(self, now)
     if task < 0:
         self.stale += 1
         return verdict

@@ -245,6 +245,13 @@ cdef inline int32_t task_of(const Scheduler* self, uint64_t token) noexcept nogi
         return -1
     return <int32_t> task
 
+# The clock that pauses do not move. A gap since the last tick that only a pause explains does not
+# move it either, though only the next tick writes that down.
+cdef inline double steady(const Scheduler* self, double now) noexcept nogil:
+    if self.limits.pause > 0 and self.tick >= 0 and now - self.tick > self.limits.pause:
+        return self.tick - self.paused
+    return now - self.paused
+
 cdef inline bint doer_known(const Scheduler* self, int32_t doer) noexcept nogil:
     return doer >= 0 and <uint32_t> doer < self.doer_used and self.doers[doer].alive != 0
 

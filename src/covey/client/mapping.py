@@ -193,17 +193,20 @@ class Feeder:
         for index, item in enumerate(bundle.items, bundle.start):
             try:
                 self._post(Bundle(index, [item]), 0)
-            except NotPicklable:
-                try:
-                    # the same failure, in words that name the item as the caller counts
-                    seal_args(self.form, [item], self.entry.name, index)
-                except NotPicklable as named:
-                    error = named
-                self._end_with(error)
+            except NotPicklable as error:
+                self._end_with(self._named(error, item, index))
                 return
             except Exception as error:
                 self._end_with(_naming(error, index))
                 return
+
+    def _named(self, error: NotPicklable, item: Any, index: int) -> NotPicklable:
+        """The same failure, in words that name the item as the caller counts."""
+        try:
+            seal_args(self.form, [item], self.entry.name, index)
+        except NotPicklable as named:
+            return named
+        return error
 
     def _post(self, bundle: Bundle, crashes: int, *, queue: bool = True) -> None:
         settings = self.settings

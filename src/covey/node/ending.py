@@ -58,6 +58,11 @@ class Ending:
     def setup_failed(self) -> bool:
         return self.code == slot.EXIT_SETUP_FAILED
 
+    @property
+    def from_outside(self) -> bool:
+        """Whether somebody killed it: that says little about whether it could have run."""
+        return self.code is not None and -self.code in (signal.SIGKILL, signal.SIGTERM, signal.SIGHUP, signal.SIGINT)
+
     def report(self) -> str:
         return f"slot {self.number} (pid {self.pid} on {self.host}) {self._what()}"
 

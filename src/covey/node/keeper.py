@@ -33,6 +33,8 @@ __all__ = ["Keeper", "SlotLoop"]
 
 # So many starts in a row may fail while no other slot is up; then it is not bad luck.
 _FAILURES = 3
+# More patience where somebody kills them: most likely the kernel, as long as memory is short.
+_KILLS = 10
 # While others work, a slot that does not start is tried again ever more rarely, up to this many seconds.
 _LONGEST_PAUSE = 30.0
 
@@ -195,13 +197,13 @@ class Keeper:
             if not ending.planned:
                 _log.warning("%s; another is started in its place", report)
         else:
-            self._on_failure(ending.number, report, ending.tail())
+            self._on_failure(ending.number, report, ending.tail(), _KILLS if ending.from_outside else _FAILURES)
 
-    def _on_failure(self, number: int, report: str, details: str) -> None:
+    def _on_failure(self, number: int, report: str, details: str, limit: int = _FAILURES) -> None:
         failures = self._failures[number] = self._failures.get(number, 0) + 1
         alone = not any(child.is_up() for child in self._children.values())
         self._in_a_row = self._in_a_row + 1 if alone else 0
-        if self._in_a_row >= _FAILURES:
+        if self._in_a_row >= limit:
             # All slots are started alike: what keeps these from starting keeps every other one from it.
             self._break(SlotsWillNotStart(f"covey cannot start its slots: {report}\n{details}".rstrip()))
             return

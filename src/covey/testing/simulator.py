@@ -67,7 +67,7 @@ class Simulator:
     >>> asker = simulator.add_asker()
     >>> simulator.submit(asker, [0.010, 0.010])
     >>> round(simulator.run().makespan, 4)
-    0.0106
+    0.0109
     """
 
     def __init__(
