@@ -68,33 +68,38 @@ def _nothing_beyond(before: Holdings) -> bool:
     return not Holdings.now().beyond(before)
 
 
+# Parent and command line of each process, read once: two thousand tests look at all of /proc.
+_seen: dict[int, tuple[int, str]] = {}
+
+
 def _processes() -> frozenset[str]:
     """Descendants of this process, and whoever names this session's temporary directory: a slot whose parent died."""
-    parents: dict[int, int] = {}
-    commands: dict[int, str] = {}
-    for name in os.listdir("/proc"):
-        if name.isdigit():
-            try:
-                with open(f"/proc/{name}/stat", encoding="utf-8", errors="replace") as file:
-                    parents[int(name)] = int(file.read().rpartition(")")[2].split()[1])
-                with open(f"/proc/{name}/cmdline", "rb") as binary:
-                    command = binary.read().replace(b"\0", b" ").decode(errors="replace").strip()
-                commands[int(name)] = command or "(zombie)"
-            except (OSError, IndexError):
-                continue        # it ended while we looked
+    present = {int(name) for name in os.listdir("/proc") if name.isdigit()}
+    for pid in _seen.keys() - present:
+        del _seen[pid]
+    for pid in present - _seen.keys():
+        try:
+            with open(f"/proc/{pid}/stat", encoding="utf-8", errors="replace") as file:
+                parent = int(file.read().rpartition(")")[2].split()[1])
+            with open(f"/proc/{pid}/cmdline", encoding="utf-8", errors="replace") as file:
+                command = file.read().replace("\0", " ").strip()
+        except (OSError, IndexError):
+            continue            # it ended while we looked
+        _seen[pid] = parent, command or "(zombie)"
     mine = {os.getpid()}
     grown = True
     while grown:
-        children = {pid for pid, parent in parents.items() if parent in mine} - mine
+        children = {pid for pid, (parent, _) in _seen.items() if parent in mine} - mine
         mine |= children
         grown = bool(children)
-    mine.discard(os.getpid())
     runs = os.path.join(tempfile.gettempdir(), "covey-")
-    mine |= {pid for pid, command in commands.items() if runs in command and pid != os.getpid()}
+    mine |= {pid for pid, (_, command) in _seen.items() if runs in command}
+    mine.discard(os.getpid())
+    found = {pid: _seen[pid][1] for pid in mine}
     return frozenset(
-        f"{pid}: {commands.get(pid, '?')[:150]}"
-        for pid in mine
-        if not any(kept in commands.get(pid, "") for kept in _KEPT_PROCESSES)
+        f"{pid}: {command[:150]}"
+        for pid, command in found.items()
+        if not any(kept in command for kept in _KEPT_PROCESSES)
     )
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 import covey
+from covey import settings
 from covey.node.rundir import sweep
 from waiting import wait_until
 
@@ -20,13 +21,15 @@ PROGRAM = """
 import os, sys, threading
 sys.path[:] = {path!r}
 import covey
+from covey import settings
 client = covey.Client(max_cpu=2)
 def busy(begun):
     open(begun, "w").close()
     {busy}
 begun = [os.path.join(os.environ["TMPDIR"], f"begun{{number}}") for number in range(2)]
 futures = [client.submit(busy, name) for name in begun]
-while not all(map(os.path.exists, begun)):
+for _ in range(10_000):
+    if all(map(os.path.exists, begun)): break
     threading.Event().wait(0.002)
 node = client._node
 print(os.path.dirname(node.address.removeprefix("ipc://")), *node.pids(), flush=True)
@@ -58,7 +61,9 @@ def alive(pid: int) -> bool:
 
 @pytest.mark.parametrize("busy", BUSY)
 @pytest.mark.parametrize("end", [signal.SIGKILL, signal.SIGTERM, signal.SIGHUP])
-def test_slots_die_with_their_client(tmp_path_factory: pytest.TempPathFactory, busy: str, end: signal.Signals) -> None:
+def test_slots_die_with_their_client(busy: str, end: signal.Signals) -> None:
+    if "pow" in BUSY[busy] and not settings.read().native:
+        pytest.skip("the link on pyzmq needs the GIL: the task that waits behind this one cannot be taken back")
     base = Path(os.environ["TMPDIR"]) / f"c{os.urandom(3).hex()}"
     base.mkdir()
     with start(base, BUSY[busy], "sys.stdin.read(); os.kill(os.getpid(), 9)") as program:

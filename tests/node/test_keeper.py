@@ -10,12 +10,12 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from fakes import FakeLoop, fake_launcher
 
 from covey import slot
 from covey.errors import CoveyError, SlotsWillNotStart
 from covey.node import launch
 from covey.node.keeper import Keeper
+from fakes import FakeLoop, fake_launcher
 from waiting import wait_until
 
 HOLD = "up(); hold()"

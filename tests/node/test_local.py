@@ -14,7 +14,6 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from fakes import FAKE_SLOT, FakeLoop
 
 from covey import slot
 from covey.errors import CoveyError
@@ -22,6 +21,7 @@ from covey.node import local
 from covey.node.local import LocalNode
 from covey.node.outfit import slot_environment
 from covey.settings import Settings
+from fakes import FAKE_SLOT, FakeLoop
 from waiting import wait_until
 
 LEAVE_WHEN_TOLD = f"""

@@ -5,10 +5,10 @@ import logging
 import pickle
 
 import pytest
-from recorded import run_in_slot
 
 from covey.client.output import show
 from covey.slot.logs import seal_record
+from recorded import run_in_slot
 
 
 def record(**extra: object) -> logging.LogRecord:

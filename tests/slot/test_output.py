@@ -1,9 +1,8 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """What a task prints: whole lines as they come, the rest at its end, never too much."""
 
-from recorded import run_in_slot
-
 from covey.slot.output import LIMIT, Ration
+from recorded import run_in_slot
 
 
 class Sent(list[tuple[int, bytes]]):

@@ -152,6 +152,13 @@ cdef class Broker:
                     <char*> errand.bale.frames[1].data, errand.bale.frames[1].size)))
             desk_errand_done(errand)
 
+    def release(self):
+        """Gives the bells' descriptors back, once nobody waits at them; they cannot be rung any more."""
+        PyThread_acquire_lock(self.lock, 1)
+        wake_free(&self.loop_wake)
+        wake_free(&self.errand_wake)
+        PyThread_release_lock(self.lock)
+
     def totals(self):
         """Everything that is counted, by name."""
         cdef Totals totals
@@ -289,6 +296,7 @@ cdef class Loop(Broker):
                     self._turn()
         finally:
             self._close()
+            self.release()
 
     cdef void _turn(self) noexcept nogil:
         cdef uint8_t route[16]

@@ -22,7 +22,7 @@ from covey.link.asker cimport (
     asker_bye, asker_forget, asker_hello, asker_put, asker_put_function)
 from covey.link.libzmq cimport (
     ZMQ_DEALER, ZMQ_LINGER, ZMQ_RCVHWM, ZMQ_SNDHWM, libzmq_raise, the_context, zmq)
-from covey.link.wake cimport wake_ring
+from covey.link.wake cimport wake_free, wake_ring
 from covey.wire.bale cimport Bale, bale_of_buffers
 from covey.wire.buffer cimport Buffer, buffer_clear, buffer_free, buffer_init, buffer_reserve
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
@@ -270,11 +270,13 @@ cdef class Exchange:
         if threading.current_thread() is not self.thread:
             self.thread.join()
         self.functions.clear()
+        PyThread_acquire_lock(self.line.end.lock, 1)
         socket = self.line.end.socket
+        self.line.end.socket = NULL
+        # Futures may outlive the client for long; the bell has nobody to call any more.
+        wake_free(&self.line.end.kick)
+        PyThread_release_lock(self.line.end.lock)
         if socket != NULL:
-            PyThread_acquire_lock(self.line.end.lock, 1)
-            self.line.end.socket = NULL
-            PyThread_release_lock(self.line.end.lock)
             with nogil:
                 zmq.close(socket)
             the_context.give_back()

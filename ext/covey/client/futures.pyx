@@ -228,6 +228,9 @@ cdef int future_finish(FutureCore self, object value, object error) except -1:
             self.error = error
             self.state = FINISHED
             self.exchange = None
+            if error is not None and not PyObject_GC_IsTracked(<PyObject*> self):
+                # Raised by result(), the error gets a traceback whose frames may hold this future: a cycle.
+                PyObject_GC_Track(<void*> self)
         return 0
     with self.condition:
         if self.state >= CANCELLED:

@@ -9,7 +9,7 @@ from collections import deque
 import zmq
 
 from covey.broker.loop import Broker
-from covey.link.plain import context_of_process
+from covey.link.plain import SharedContext
 from covey.settings import Settings
 
 __all__ = ["PythonLoop"]
@@ -28,7 +28,8 @@ class PythonLoop(Broker):
     """
 
     def __init__(self, settings: Settings, *addresses: str) -> None:
-        self._socket = context_of_process().socket(zmq.ROUTER)
+        self._context = SharedContext.take()
+        self._socket = self._context.socket(zmq.ROUTER)
         self._socket.router_mandatory = True
         self._socket.linger = 0
         self._waiting: dict[int, deque[tuple[bytes, list[bytes]]]] = {}
@@ -37,6 +38,7 @@ class PythonLoop(Broker):
                 self._socket.bind(address)
         except zmq.ZMQError as error:
             self._socket.close()
+            self._context.give_back()
             raise OSError(error.errno, f"binding the broker to {address}: {error}") from error
 
     def run(self) -> None:
@@ -55,6 +57,8 @@ class PythonLoop(Broker):
                 poller.poll(RETRY_MS if self._waiting else limit)
         finally:
             self._socket.close()
+            self._context.give_back()
+            self.release()
 
     def _receive_all(self) -> None:
         for _ in range(256):

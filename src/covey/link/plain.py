@@ -8,30 +8,57 @@ needs the GIL for each message, so it is slower and, while user code keeps the G
 May not know: what a message says. Guarantees: one thread touches the socket; it ends when the end is
 closed and what was to be sent is sent.
 """
+
+from __future__ import annotations
+
 import os
 import threading
-from typing import Protocol
+from collections import deque
+from typing import ClassVar, Protocol
 
 import zmq
 
-__all__ = ["PlainLink", "context_of_process"]
+__all__ = ["PlainLink", "SharedContext"]
 
 # So long a closing link may take to send its last messages, in milliseconds.
 LAST_MESSAGES_MS = 2000
 
-_lock = threading.Lock()
-_context: zmq.Context[zmq.Socket[bytes]] | None = None
-_owner = 0
 
+class SharedContext:
+    """The context that all plain links of this process share, since `inproc://` needs one for both ends.
 
-def context_of_process() -> zmq.Context[zmq.Socket[bytes]]:
-    """The context that all plain links of this process share, since `inproc://` needs one for both ends."""
-    global _context, _owner
-    with _lock:
-        if _context is None or _owner != os.getpid():
-            _context = zmq.Context()
-            _owner = os.getpid()
-        return _context
+    The last to give it back ends it. A forked child must not touch its parent's.
+    """
+
+    _lock = threading.Lock()
+    _now: ClassVar[SharedContext | None] = None
+
+    def __init__(self) -> None:
+        self._owner = os.getpid()
+        self._users = 0
+        self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+
+    @classmethod
+    def take(cls) -> SharedContext:
+        """The context, one user more on it."""
+        with cls._lock:
+            if cls._now is None or cls._now._owner != os.getpid():
+                cls._now = cls()
+            cls._now._users += 1
+            return cls._now
+
+    def socket(self, kind: int) -> zmq.Socket[bytes]:
+        """A new socket in it."""
+        return self._context.socket(kind)
+
+    def give_back(self) -> None:
+        """One user less; waits for what closed sockets still have to send."""
+        with self._lock:
+            self._users -= 1
+            if self._users or self._owner != os.getpid():
+                return
+            SharedContext._now = None
+        self._context.term()
 
 
 class End(Protocol):
@@ -50,7 +77,8 @@ class PlainLink:
 
     def __init__(self, end: End, address: str) -> None:
         self._end = end
-        self._socket = context_of_process().socket(zmq.DEALER)
+        self._context = SharedContext.take()
+        self._socket = self._context.socket(zmq.DEALER)
         self._socket.linger = LAST_MESSAGES_MS
         self._socket.sndhwm = self._socket.rcvhwm = 0
         self._socket.connect(address)
@@ -60,11 +88,12 @@ class PlainLink:
         poller = zmq.Poller()
         poller.register(self._socket, zmq.POLLIN)
         poller.register(self._end.wake_fd, zmq.POLLIN)
+        waiting: deque[list[bytes]] = deque()
         try:
             while True:
                 closed = self._end.closed
-                for frames in self._end.letters():
-                    self._socket.send_multipart(frames)
+                waiting.extend(self._end.letters())
+                self._send(waiting)
                 if closed:
                     return
                 while self._socket.poll(0):
@@ -73,3 +102,13 @@ class PlainLink:
                 poller.poll(5)
         finally:
             self._socket.close()
+            self._context.give_back()
+
+    def _send(self, waiting: deque[list[bytes]]) -> None:
+        """What the socket takes without waiting: a broker that is gone must not keep this thread."""
+        try:
+            while waiting:
+                self._socket.send_multipart(waiting[0], zmq.DONTWAIT)
+                waiting.popleft()
+        except zmq.Again:
+            pass
