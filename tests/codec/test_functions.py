@@ -15,12 +15,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from interactive import elsewhere, typed
 
 import shelf
 from covey.codec import functions
 from covey.codec.functions import Function, FunctionBook, call_object, callable_name, load_function
 from covey.errors import ModuleMissing, NotPicklable
+from interactive import elsewhere, typed
 
 gone: list[int] = []
 

@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from interactive import elsewhere, typed
 
 import shelf
 from covey.codec.outcome import not_loadable_result, not_picklable_result, open_error, seal_error
 from covey.errors import RemoteError, ResultNotLoadable, ResultNotPicklable
+from interactive import elsewhere, typed
 
 
 def raised(function: Callable[[], object]) -> BaseException:

@@ -11,11 +11,11 @@ from typing import Any
 import cloudpickle
 import numpy as np
 import pytest
-from interactive import elsewhere, typed
 
 import shelf
 from covey.codec import parcel
 from covey.errors import ModuleMissing, NotPicklable
+from interactive import elsewhere, typed
 
 
 def round_trip(obj: object) -> Any:

@@ -28,6 +28,9 @@ from covey.wire.protocol cimport (
 # whose outcome is on the way be blamed for the death.
 cdef double LAST_WORDS = 0.02
 
+# A slot that cannot be reached was killed or cut off; so long the keeper has to say which.
+cdef double KEEPER_PATIENCE = 5.0
+
 
 cdef int _note_index(int32_t** table, uint32_t* room, int32_t index, int32_t peer) noexcept nogil:
     cdef int32_t* grown
@@ -324,17 +327,25 @@ cdef void _receive(Desk* self, int32_t peer, int kind, Bale* bale, double now) n
         self.malformed += 1
 
 
+cdef void _begin_dying(Desk* self, Peer* row, double judged_at) noexcept nogil:
+    row.state = DYING
+    row.judged_at = judged_at
+    row.died_under = UNKNOWN_TASK
+    self.dying += 1
+
+
 cdef void arrivals_slot_died(Desk* self, uint32_t pid, uint64_t token, const char* report, double now) noexcept nogil:
     cdef Peer* row
     cdef uint32_t i
     for i in range(self.peers.room):
         row = &self.peers.rows[i]
-        if row.state == DOING and row.pid == pid:
-            row.state = DYING
+        if row.pid == pid and (row.state == DOING or (row.state == DYING and row.lost)):
+            if row.state == DOING:
+                _begin_dying(self, row, now + LAST_WORDS)
+            row.lost = False
             row.judged_at = now + LAST_WORDS
             row.died_under = token
             row.report = strdup(report)
-            self.dying += 1
 
 
 cdef int _why_it_left(Desk* self, Peer* row, double now) noexcept nogil:
@@ -342,6 +353,8 @@ cdef int _why_it_left(Desk* self, Peer* row, double now) noexcept nogil:
     cdef uint64_t ticket
     if row.killed:
         return LEFT_KILLED
+    if row.lost:
+        return LEFT_LOST
     if row.died_under == UNKNOWN_TASK:
         return LEFT_CRASHED
     # What ran is known exactly; it may have been finished, or cancelled, since.
@@ -364,7 +377,13 @@ cdef void arrivals_judge_the_dead(Desk* self, double now) noexcept nogil:
 cdef void arrivals_unreachable(Desk* self, int32_t peer, double now) noexcept nogil:
     cdef uint8_t state = self.peers.rows[peer].state
     if state == DYING:
-        # The keeper has said so already; the judgement comes in its time.
+        # The judgement comes in its time.
+        return
+    if state == DOING:
+        # Its process has died or is dying (a core is being written, perhaps). The keeper will say how, and what ran;
+        # should it not, the link counts as lost.
+        _begin_dying(self, &self.peers.rows[peer], now + KEEPER_PATIENCE)
+        self.peers.rows[peer].lost = True
         return
     if state == STRANGER:
         peers_remove(&self.peers, peer)

@@ -33,6 +33,7 @@ cdef struct Peer:
     uint32_t faults                 # malformed messages so far
     double judged_at                # DYING: when its tasks are given to others
     uint64_t died_under             # DYING: the token of the task that ran there
+    bint lost                       # DYING: the socket cannot reach it, and nobody has said why
     bint killed                     # we had it killed: nobody there is to blame for its death
     char* report                    # DYING: how it died, one line
     Buffer batch                    # records of `batch_kind` not yet made a letter

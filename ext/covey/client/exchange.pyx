@@ -113,11 +113,6 @@ cdef class Exchange:
         """How many of this client's tasks are not done."""
         return self.line.live if self.line is not None else 0
 
-    @property
-    def bell(self):
-        """The line of this client, which outlives it while tasks are unfinished."""
-        return self.line
-
     def submit(self, fn, /, *args, **kwargs):
         """Runs `fn(*args, **kwargs)` in a slot; returns its future at once.
 

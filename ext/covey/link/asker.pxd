@@ -59,6 +59,7 @@ cdef struct Asker:
     TicketRow* rows
     uint32_t room
     uint32_t free_row
+    uint32_t abandoned          # rows below have no holder any more (the link ends)
 
 cdef enum:
     IN_USE = 0xFFFFFFFF

@@ -311,14 +311,16 @@ cdef void* asker_peek_locked(Asker* self, uint64_t ticket) noexcept nogil:
 
 
 cdef void* asker_abandon(Asker* self) noexcept nogil:
-    cdef uint32_t row
     cdef void* holder = NULL
     PyThread_acquire_lock(self.lock, 1)
-    for row in range(self.room):
-        if self.rows[row].next == IN_USE and self.rows[row].holder != NULL:
-            holder = self.rows[row].holder
-            self.rows[row].holder = NULL
-            break
+    while holder == NULL and self.abandoned < self.room:
+        if self.rows[self.abandoned].next == IN_USE:
+            holder = self.rows[self.abandoned].holder
+            self.rows[self.abandoned].holder = NULL
+        self.abandoned += 1
+    if holder == NULL:
+        # Begin afresh the next time: a task may have slipped in behind.
+        self.abandoned = 0
     PyThread_release_lock(self.lock)
     return holder
 
@@ -408,7 +410,7 @@ cdef void _put_back(Asker* self, Letter* letter, uint32_t sent_before) noexcept 
 
 cdef void asker_flush_locked(Asker* self, bint all) noexcept nogil:
     cdef Letter* letter
-    cdef bint sent = False
+    cdef bint asked = False
     cdef uint32_t sent_before
     cdef int posted
     if all:
@@ -422,9 +424,10 @@ cdef void asker_flush_locked(Asker* self, bint all) noexcept nogil:
         if letter == NULL:
             break
         posted = letter_send(letter, self.socket, NULL, 0)
+        asked = True
         if posted == SENT:
-            sent = True
-        elif posted == NOBODY or letter.head == NULL:
+            continue
+        if posted == NOBODY or letter.head == NULL:
             letter_free(letter)
         else:
             _put_back(self, letter, sent_before)
@@ -432,7 +435,7 @@ cdef void asker_flush_locked(Asker* self, bint all) noexcept nogil:
                 self.sleeping = False
                 wake_ring(&self.kick)
             break
-    if sent and socket_ready(self.socket):
+    if asked and socket_ready(self.socket):
         wake_ring(&self.kick)
 
 

@@ -431,6 +431,9 @@ cdef int doer_put_output(Doer* self, uint64_t ticket, uint32_t stream, const uns
     _tell(self, OUTPUT, &record, sizeof(record), text, size, NULL)
     _send_locked(self)
     _receive_all_locked(self)
+    if not self.busy:
+        # A thread that a task left behind prints while the worker waits at the socket: what came in is the worker's.
+        wake_ring(&self.worker_wake)
     PyThread_release_lock(self.lock)
     return 0
 
