@@ -25,12 +25,12 @@ from covey.broker.desk cimport (
 from covey.broker.departures cimport departures_carry_out
 from covey.broker.peers cimport DOING, DYING, Peer, peers_next_touched
 from covey.broker.scheduler cimport (
-    Limits, Totals, scheduler_decide, scheduler_next_time, scheduler_totals, scheduler_validate)
+    Limits, Totals, scheduler_decide, scheduler_has_waiting, scheduler_next_time, scheduler_totals, scheduler_validate)
 from covey.link.libzmq cimport (
     ZMQ_FD, ZMQ_LINGER, ZMQ_RCVHWM, ZMQ_ROUTER, ZMQ_ROUTER_MANDATORY, ZMQ_SNDHWM, libzmq_raise, the_context, zmq)
 from covey.link.post cimport (
     LATER, SENT, Letter, bale_receive, clock_now, letter_frames, letter_free, letter_send, queue_take, socket_ready)
-from covey.link.wake cimport Wake, wake_drain, wake_free, wake_init, wake_ring, wake_wait
+from covey.link.wake cimport ASLEEP, EAGER, Wake, wake_drain, wake_free, wake_init, wake_ring, wake_wait
 from covey.wire.bale cimport Bale, Frame, bale_of_copies
 
 # Messages taken in before the scheduler decides again.
@@ -306,6 +306,7 @@ cdef class Loop(Broker):
         cdef double when
         cdef int received = 0
         cdef bint stuck
+        cdef bint saturated
         cdef int fd = -1
         cdef size_t size = sizeof(int)
         self._take()
@@ -321,11 +322,13 @@ cdef class Loop(Broker):
         self._pump(now)
         stuck = self._send(now)
         when = self._next_time(now)
+        # While tasks wait for a slot, the slots want the cores and nobody wants a quick answer.
+        saturated = scheduler_has_waiting(self.desk.scheduler)
         PyThread_release_lock(self.lock)
         if received == GULP or socket_ready(self.socket):
             return
         zmq.getsockopt(self.socket, ZMQ_FD, &fd, &size)
-        wake_wait(&self.loop_wake, fd, 0.001 if stuck else when - now)
+        wake_wait(&self.loop_wake, fd, -1, 0.001 if stuck else when - now, ASLEEP if saturated else EAGER)
 
     cdef bint _send(self, double now) noexcept nogil:
         """Sends what can be sent; True if some peer's socket is full."""

@@ -59,6 +59,8 @@ cdef double scheduler_next_time(Scheduler* self, double now) noexcept nogil
 # fact: an ASSIGN's cargo is the row's, and the next fact may end it.
 cdef bint scheduler_next_order(Scheduler* self, Order* order) noexcept nogil
 
+# Whether any task waits for a doer.
+cdef bint scheduler_has_waiting(const Scheduler* self) noexcept nogil
 cdef void scheduler_totals(Scheduler* self, Totals* totals) noexcept nogil
 # 0, or the number of the first invariant that does not hold (see validate.pyx for what each says).
 cdef int scheduler_validate(Scheduler* self) noexcept nogil

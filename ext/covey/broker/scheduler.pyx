@@ -369,6 +369,14 @@ cdef bint scheduler_next_order(Scheduler* self, Order* order) noexcept nogil:
     return True
 
 
+cdef bint scheduler_has_waiting(const Scheduler* self) noexcept nogil:
+    cdef int resource
+    for resource in range(POOLS):
+        if self.pools[resource].waiting or self.pools[resource].suspects.length:
+            return True
+    return False
+
+
 cdef void scheduler_totals(Scheduler* self, Totals* totals) noexcept nogil:
     cdef DoerRow* row
     cdef uint32_t i

@@ -14,7 +14,7 @@ from covey.link.libzmq cimport ZMQ_FD, zmq
 from covey.link.post cimport (
     NOBODY, SENT, bale_receive, clock_now, head_close, head_open, letter_free, letter_of, letter_send, queue_clear,
     queue_put, queue_take, socket_ready)
-from covey.link.wake cimport wake_free, wake_init, wake_ring, wake_wait
+from covey.link.wake cimport ASLEEP, EAGER, wake_free, wake_init, wake_ring, wake_wait
 from covey.wire.bale cimport bale_drop
 from covey.wire.buffer cimport buffer_free, buffer_init, buffer_put, buffer_reserve
 from covey.wire.protocol cimport (
@@ -26,6 +26,7 @@ from covey.wire.protocol cimport (
 cdef enum:
     BATCH_SHARE = 4
     BATCH_RECORDS = 256
+    FEW = 64
 
 # A batch that nobody sends for so long is sent by the I/O thread.
 cdef double LINGER = 0.001
@@ -483,6 +484,7 @@ cdef Bale* asker_take_inbox(Asker* self) noexcept nogil:
 
 
 cdef int asker_turn(Asker* self, double limit) noexcept nogil:
+    cdef int looks
     cdef Bale* bale
     cdef double now
     cdef int fd = -1
@@ -511,7 +513,9 @@ cdef int asker_turn(Asker* self, double limit) noexcept nogil:
         limit = LINGER
     self.sleeping = limit > LINGER
     zmq.getsockopt(self.socket, ZMQ_FD, &fd, &size)
+    # With few tasks under way somebody probably waits for one of them, or is about to; with many, for the last.
+    looks = EAGER if self.unfinished <= FEW else ASLEEP
     PyThread_release_lock(self.lock)
-    wake_wait(&self.kick, fd, limit)
+    wake_wait(&self.kick, fd, -1, limit, looks)
     self.sleeping = False
     return 0

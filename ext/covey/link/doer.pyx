@@ -9,7 +9,7 @@ from covey.link.libzmq cimport ZMQ_FD, zmq
 from covey.link.post cimport (
     SENT, bale_receive, clock_now, head_close, head_open, letter_free, letter_of, letter_send, queue_clear, queue_put,
     queue_take, socket_ready)
-from covey.link.wake cimport wake_free, wake_init, wake_ring, wake_wait3
+from covey.link.wake cimport ASLEEP, EAGER, wake_free, wake_init, wake_ring, wake_wait
 from covey.wire.bale cimport bale_drop, bale_hold
 from covey.wire.buffer cimport buffer_free, buffer_init, buffer_put, buffer_reserve
 from covey.wire.protocol cimport (
@@ -342,6 +342,7 @@ cdef bint _pop(Doer* self, QueuedTask* task) noexcept nogil:
 
 cdef int doer_take(Doer* self, QueuedTask* task, bint wait) noexcept nogil:
     cdef double now
+    cdef double limit
     cdef int fd = -1
     cdef size_t size = sizeof(int)
     PyThread_acquire_lock(self.lock, 1)
@@ -379,7 +380,8 @@ cdef int doer_take(Doer* self, QueuedTask* task, bint wait) noexcept nogil:
                 continue
             zmq.getsockopt(self.socket, ZMQ_FD, &fd, &size)
         PyThread_release_lock(self.lock)
-        if wake_wait3(&self.worker_wake, fd, self.lifeline, TICK if self.letters.head != NULL else self.next_beat - now):
+        limit = TICK if self.letters.head != NULL else self.next_beat - now
+        if wake_wait(&self.worker_wake, fd, self.lifeline, limit, EAGER):
             covey_die()
         PyThread_acquire_lock(self.lock, 1)
 
@@ -509,7 +511,7 @@ cdef void doer_attend(Doer* self) noexcept nogil:
             self.attendant_asleep = True
             again = 3600.0
         PyThread_release_lock(self.lock)
-        if wake_wait3(&self.attendant_wake, fd, self.lifeline, again):
+        if wake_wait(&self.attendant_wake, fd, self.lifeline, again, ASLEEP):
             covey_die()
         PyThread_acquire_lock(self.lock, 1)
     PyThread_release_lock(self.lock)

@@ -6,6 +6,7 @@ cdef extern from *:
     """
     #include <fcntl.h>
     #include <poll.h>
+    #include <sched.h>
     #include <unistd.h>
     static int covey_pipe(int* ends) {
         if (pipe(ends) < 0) { ends[0] = ends[1] = -1; return -1; }
@@ -16,14 +17,21 @@ cdef extern from *:
         return 0;
     }
     /* A bit for each readable descriptor, in the order given; negative descriptors are passed over. */
-    static int covey_wait(int a, int b, int c, int milliseconds) {
+    static int covey_wait(int a, int b, int c, int milliseconds, int looks) {
         struct pollfd items[3] = {{a, POLLIN, 0}, {b, POLLIN, 0}, {c, POLLIN, 0}};
-        if (poll(items, 3, milliseconds) <= 0) return 0;
+        int found = 0;
+        for (; looks > 0 && milliseconds != 0; looks--) {
+            found = poll(items, 3, 0);
+            if (found) break;
+            sched_yield();
+        }
+        if (!found) found = poll(items, 3, milliseconds);
+        if (found <= 0) return 0;
         return (items[0].revents != 0) | (items[1].revents != 0) << 1 | (items[2].revents != 0) << 2;
     }
     """
     int covey_pipe(int* ends) noexcept nogil
-    int covey_wait(int a, int b, int c, int milliseconds) noexcept nogil
+    int covey_wait(int a, int b, int c, int milliseconds, int looks) noexcept nogil
 
 
 cdef int wake_init(Wake* self) noexcept nogil:
@@ -49,7 +57,7 @@ cdef void wake_drain(Wake* self) noexcept nogil:
         pass
 
 
-cdef int wake_wait3(Wake* self, int fd, int other, double seconds) noexcept nogil:
+cdef int wake_wait(Wake* self, int fd, int other, double seconds, int looks) noexcept nogil:
     cdef int milliseconds
     cdef int readable
     if seconds <= 0:
@@ -59,11 +67,7 @@ cdef int wake_wait3(Wake* self, int fd, int other, double seconds) noexcept nogi
     else:
         # Rounded up, lest a wait that is nearly over become a spin.
         milliseconds = <int> (seconds * 1000) + 1
-    readable = covey_wait(self.ends[0], fd, other, milliseconds)
+    readable = covey_wait(self.ends[0], fd, other, milliseconds, looks)
     if readable & 1:
         wake_drain(self)
     return (readable >> 2) & 1
-
-
-cdef void wake_wait(Wake* self, int fd, double seconds) noexcept nogil:
-    wake_wait3(self, fd, -1, seconds)
