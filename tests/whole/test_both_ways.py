@@ -24,7 +24,8 @@ def client(request):
 
 def test_calls_come_back(client):
     assert client.submit(pow, 2, 10).result() == 1024
-    assert [f.result() for f in [client.submit(divmod, n, 7) for n in range(2000)]] == [divmod(n, 7) for n in range(2000)]
+    futures = [client.submit(divmod, n, 7) for n in range(2000)]
+    assert [future.result() for future in futures] == [divmod(n, 7) for n in range(2000)]
 
 
 def test_a_map_is_in_order(client):
