@@ -27,6 +27,10 @@ cdef extern from "Python.h":
     void PyObject_GC_Track(void* op)
     int PyObject_GC_IsTracked(PyObject* op)
 
+# Python notices Ctrl-C in a wait only if it comes while the thread really sleeps: one that comes while the GIL is
+# being handed over, just before, is noticed at the next wake-up. So nobody sleeps for longer than this in one go.
+cdef double ATTENTIVE = 0.3
+
 cdef tuple NAMES = ("PENDING", "RUNNING", "CANCELLED", "CANCELLED_AND_NOTIFIED", "FINISHED")
 cdef tuple NOTHING = ()
 
@@ -166,12 +170,12 @@ cdef class FutureCore:
         with condition:
             while self.state < CANCELLED:
                 if deadline is None:
-                    condition.wait()
+                    condition.wait(ATTENTIVE)
                     continue
                 left = deadline - monotonic()
-                if left <= 0 or not condition.wait(left):
-                    if self.state < CANCELLED:
-                        raise FutureTimeout()
+                if left <= 0:
+                    raise FutureTimeout()
+                condition.wait(left if left < ATTENTIVE else ATTENTIVE)
             if self.state != FINISHED:
                 raise CancelledError()
         return 0

@@ -10,6 +10,7 @@ of a task is shown before its future is set.
 """
 import sys
 from threading import Event, get_ident
+from time import monotonic
 
 from cpython.ref cimport Py_DECREF
 from cpython.pythread cimport PyThread_acquire_lock, PyThread_release_lock
@@ -31,6 +32,8 @@ from covey.wire.protocol cimport (
 
 cdef extern from "<sched.h>" nogil:
     int sched_yield()
+
+cdef double ATTENTIVE = 0.3
 
 cdef struct Settled:
     void* holder
@@ -236,7 +239,12 @@ cdef class Line:
         self.idle.clear()
         if self.live == 0:
             self.idle.set()
-        return self.idle.wait(timeout)
+        deadline = None if timeout is None else monotonic() + timeout
+        while deadline is None or monotonic() < deadline:
+            # In pieces, so that Ctrl-C is noticed whenever it comes (see ATTENTIVE in futures.pyx).
+            if self.idle.wait(ATTENTIVE if deadline is None else min(ATTENTIVE, max(0.0, deadline - monotonic()))):
+                return True
+        return self.idle.is_set()
 
     def wait_welcome(self, timeout):
         """Waits for the broker's answer; False if there was none within `timeout` seconds."""

@@ -40,6 +40,8 @@ if TYPE_CHECKING:
 
 # The TaskFlag of wire/protocol: at the first death under it a bundle comes back instead of running again.
 SPLITTABLE = 1
+# A wait is made of pieces of this length: Python may miss a Ctrl-C that comes just before it sleeps.
+ATTENTIVE = 0.3
 # So long may be spent on filling the window while a result is ready, or before the call returns.
 FEED_PATIENCE = 0.002
 
@@ -248,15 +250,18 @@ class Feeder:
         return self._note(future)
 
     def _wait_bell(self, deadline: float | None) -> Future[Any]:
-        future: Future[Any]
-        try:
-            future = self.bells.get(timeout=None if deadline is None else max(0.0, deadline - monotonic()))
-            return future
-        except Empty:
-            raise TimeoutError(
-                f"map: item {self.pending[0].start if self.pending else self.pulled} was not done "
-                "when the timeout given to the call was over; the rest is cancelled"
-            ) from None
+        while True:
+            left = ATTENTIVE if deadline is None else min(ATTENTIVE, max(0.0, deadline - monotonic()))
+            try:
+                future: Future[Any] = self.bells.get(timeout=left)
+                return future
+            except Empty:
+                if deadline is not None and monotonic() >= deadline:
+                    break
+        raise TimeoutError(
+            f"map: item {self.pending[0].start if self.pending else self.pulled} was not done "
+            "when the timeout given to the call was over; the rest is cancelled"
+        )
 
     def _note(self, future: Future[Any]) -> Bundle | None:
         bundle = self.waiting.pop(future)
