@@ -172,7 +172,7 @@ cdef class Broker:
         return {
             "waiting": totals.waiting, "assigned": totals.assigned, "running": totals.running,
             "accepted": totals.accepted, "ended": totals.ended, "stale": totals.stale, "retried": totals.retried,
-            "crashes": totals.crashes, "losses": totals.losses, "retracted": totals.retracted, "doers": totals.doers,
+            "crashes": totals.crashes, "losses": totals.losses, "retracted": totals.retracted, "doers": totals.doers - desk.dying,
             "askers": totals.askers, "decisions": totals.decisions, "functions": functions,
             "bodies_sent": desk.bodies_sent, "malformed": desk.malformed, "messages_in": desk.messages_in,
             "messages_out": desk.messages_out,
