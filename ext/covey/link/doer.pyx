@@ -350,11 +350,11 @@ cdef int doer_take(Doer* self, QueuedTask* task, bint wait) noexcept nogil:
         if not self.stopping and _pop(self, task):
             now = clock_now()
             self.busy_since = now
-            if not self.busy:
-                self.busy = True
-                if self.attendant_asleep:
-                    self.attendant_asleep = False
-                    wake_ring(&self.attendant_wake)
+            self.busy = True
+            if self.attendant_asleep:
+                # The outcome of the last task may still be here, and this one may take a minute.
+                self.attendant_asleep = False
+                wake_ring(&self.attendant_wake)
             if self.out_count and now - self.out_since > LINGER:
                 _send_locked(self)
                 _receive_all_locked(self)
@@ -499,6 +499,7 @@ cdef void doer_attend(Doer* self) noexcept nogil:
         now = clock_now()
         fd = -1
         if self.busy:
+            self.attendant_asleep = False
             again = _stand_in_locked(self, now)
             _beat_locked(self, now)
             if socket_ready(self.socket):
@@ -508,8 +509,8 @@ cdef void doer_attend(Doer* self) noexcept nogil:
         elif now - self.idle_since < DOZE_AFTER:
             again = TICK
         else:
-            self.attendant_asleep = True
             again = 3600.0
+        self.attendant_asleep = again > TICK
         PyThread_release_lock(self.lock)
         if wake_wait(&self.attendant_wake, fd, self.lifeline, again, ASLEEP):
             covey_die()
