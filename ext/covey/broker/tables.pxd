@@ -22,7 +22,7 @@ from covey.broker.orders cimport Cargo, Limits, Order
 from covey.wire.protocol cimport RESOURCES
 
 # Estimates are whole ticks, so that sums of them can be taken apart again without error. A tick is 100 ns,
-# which puts the longest estimate at seven minutes: to all rules here that is the same as for ever.
+# which puts the longest estimate at three and a half minutes: to all rules here that is the same as for ever.
 cdef enum:
     TICKS_A_SECOND = 10000000
     LONGEST = 0x7fffffff

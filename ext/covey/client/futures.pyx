@@ -15,12 +15,17 @@ from time import monotonic
 
 from cpython.ref cimport PyObject
 
+from covey.link.wake cimport EAGER
+
 cdef extern from *:
     """
     /* A new instance of the class, as its own tp_new makes it; no argument parsing. */
     #define covey_make(cls, nothing) (((PyTypeObject*) (cls))->tp_new((PyTypeObject*) (cls), (nothing), NULL))
     """
     object covey_make(object cls, object nothing)
+
+cdef extern from "<sched.h>" nogil:
+    int sched_yield()
 
 cdef extern from "Python.h":
     void PyObject_GC_UnTrack(void* op)
@@ -163,8 +168,17 @@ cdef class FutureCore:
         cdef object condition
         cdef object deadline
         cdef object left
+        cdef int _look
         if self.exchange is not None:
             self.exchange.flush()
+            with nogil:
+                # As everybody on the way does (see wake.pxd): a Condition costs more than a quick outcome takes.
+                for _look in range(EAGER):
+                    if self.state >= CANCELLED:
+                        break
+                    sched_yield()
+            if self.state == FINISHED:
+                return 0
         condition = self.make_condition()
         deadline = None if timeout is None else monotonic() + timeout
         with condition:
