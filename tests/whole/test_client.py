@@ -345,6 +345,7 @@ def test_repr_and_statistics_tell_the_truth(client, gate):
 
 
 def test_a_second_client_shares_the_flock(client, gate):
+    wait_until(lambda: client.statistics().slots_up == 2, client.statistics)
     with covey.Client(where=client.address) as second:
         assert second.slots == 2
         assert second.submit(double, 3).result() == 6

@@ -84,7 +84,7 @@ cdef void _on_hello(Desk* self, int32_t peer, const HelloRecord* hello, const ch
     welcome.bytes = self.credit_bytes
     welcome.beat_ms = <uint32_t> (self.lease * 1000)
     scheduler_totals(self.scheduler, &totals)
-    welcome.slots = <uint32_t> totals.doers
+    welcome.slots = <uint32_t> totals.doers - self.dying
     peers_tell(&self.peers, peer, WELCOME, &welcome, sizeof(welcome), NULL, 0)
     if self.closing and row.state == DOING:
         peers_tell(&self.peers, peer, STOP, NULL, 0, NULL, 0)
