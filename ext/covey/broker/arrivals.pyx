@@ -210,9 +210,11 @@ cdef void _on_started(Desk* self, Peer* row, const uint64_t token, double now) n
 cdef void _on_output(Desk* self, const OutputRecord* record) noexcept nogil:
     cdef int32_t asker
     cdef OutputRecord copy = record[0]
+    cdef uint64_t ticket
     cdef uint32_t i
     if record.ticket:
-        if scheduler_find(self.scheduler, record.ticket, &asker, &copy.ticket) and asker >= 0:
+        if scheduler_find(self.scheduler, record.ticket, &asker, &ticket) and asker >= 0:
+            copy.ticket = ticket
             peers_tell(
                 &self.peers, self.asker_peers[asker], OUTPUT, &copy, sizeof(copy), <const char*> (record + 1), record.length)
         return
