@@ -15,7 +15,7 @@ from time import monotonic
 
 from cpython.ref cimport PyObject
 
-from covey.link.wake cimport EAGER
+from covey.link.wake cimport EAGER, SOON
 
 cdef extern from *:
     """
@@ -35,6 +35,9 @@ cdef extern from "Python.h":
 # Python notices Ctrl-C in a wait only if it comes while the thread really sleeps: one that comes while the GIL is
 # being handed over, just before, is noticed at the next wake-up. So nobody sleeps for longer than this in one go.
 cdef double ATTENTIVE = 0.3
+
+# Whether the last caller that waited for an outcome had it soon.
+cdef bint _quick = True
 
 cdef tuple NAMES = ("PENDING", "RUNNING", "CANCELLED", "CANCELLED_AND_NOTIFIED", "FINISHED")
 cdef tuple NOTHING = ()
@@ -168,19 +171,23 @@ cdef class FutureCore:
         cdef object condition
         cdef object deadline
         cdef object left
+        cdef double start
         cdef int _look
+        global _quick
         if self.exchange is not None:
             self.exchange.flush()
-            with nogil:
-                # As everybody on the way does (see wake.pxd): a Condition costs more than a quick outcome takes.
-                for _look in range(EAGER):
-                    if self.state >= CANCELLED:
-                        break
-                    sched_yield()
-            if self.state == FINISHED:
-                return 0
+            if _quick:
+                with nogil:
+                    # As everybody on the way does (see wake.pxd): a Condition costs more than a quick outcome takes.
+                    for _look in range(EAGER):
+                        if self.state >= CANCELLED:
+                            break
+                        sched_yield()
+                if self.state == FINISHED:
+                    return 0
         condition = self.make_condition()
-        deadline = None if timeout is None else monotonic() + timeout
+        start = monotonic()
+        deadline = None if timeout is None else start + timeout
         with condition:
             while self.state < CANCELLED:
                 if deadline is None:
@@ -190,6 +197,7 @@ cdef class FutureCore:
                 if left <= 0:
                     raise FutureTimeout()
                 condition.wait(left if left < ATTENTIVE else ATTENTIVE)
+            _quick = monotonic() - start < SOON
             if self.state != FINISHED:
                 raise CancelledError()
         return 0

@@ -41,7 +41,7 @@ cdef struct Doer:
     uint64_t current                # the task that runs; 0: none
     bint announced                  # STARTED was sent for it
     double idle_since
-    bint attendant_asleep           # for longer than a tick: ring when a task starts
+    double attendant_due            # when it looks again unless it is rung
     bint stopping                   # STOP came, or the link is refused
     bint closed
     uint32_t refusal                # reason of a REFUSE; 0: none

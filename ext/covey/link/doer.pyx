@@ -35,7 +35,7 @@ cdef double LINGER = 0.0002
 cdef enum:
     BATCH_RECORDS = 256
 
-# The attendant looks after a busy worker this often until there is nothing left to look after.
+# The attendant of a busy worker looks this often while something is to be sent.
 cdef double TICK = 0.001
 # A task that runs this long is announced as started.
 cdef double ANNOUNCE_AFTER = 0.005
@@ -351,9 +351,9 @@ cdef int doer_take(Doer* self, QueuedTask* task, bint wait) noexcept nogil:
             now = clock_now()
             self.busy_since = now
             self.busy = True
-            if self.attendant_asleep:
-                # The outcome of the last task may still be here, and this one may take a minute.
-                self.attendant_asleep = False
+            # The outcome of the last task may still be here, and this one may take a minute.
+            if self.attendant_due > now + (TICK if self.out_count else ANNOUNCE_AFTER + TICK):
+                self.attendant_due = now
                 wake_ring(&self.attendant_wake)
             if self.out_count and now - self.out_since > LINGER:
                 _send_locked(self)
@@ -484,8 +484,10 @@ cdef double _stand_in_locked(Doer* self, double now) noexcept nogil:
     if self.letters.head != NULL or (self.out_count and now - self.out_since >= LINGER):
         _send_locked(self)
         _receive_all_locked(self)
-    if self.out_count or self.letters.head != NULL or (self.current and not self.announced):
+    if self.out_count or self.letters.head != NULL:
         return TICK
+    if self.current and not self.announced:
+        return max(TICK, self.busy_since + ANNOUNCE_AFTER - now)
     return self.next_beat - now
 
 
@@ -499,7 +501,6 @@ cdef void doer_attend(Doer* self) noexcept nogil:
         now = clock_now()
         fd = -1
         if self.busy:
-            self.attendant_asleep = False
             again = _stand_in_locked(self, now)
             _beat_locked(self, now)
             if socket_ready(self.socket):
@@ -510,7 +511,7 @@ cdef void doer_attend(Doer* self) noexcept nogil:
             again = TICK
         else:
             again = 3600.0
-        self.attendant_asleep = again > TICK
+        self.attendant_due = now + again
         PyThread_release_lock(self.lock)
         if wake_wait(&self.attendant_wake, fd, self.lifeline, again, ASLEEP):
             covey_die()

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """See wake.pxd, the contents page."""
+from posix.time cimport CLOCK_MONOTONIC, clock_gettime, timespec
 from posix.unistd cimport close, read, write
 
 cdef extern from *:
@@ -34,7 +35,17 @@ cdef extern from *:
     int covey_wait(int a, int b, int c, int milliseconds, int looks) noexcept nogil
 
 
+SOON = 0.00015
+
+
+cdef double _clock() noexcept nogil:
+    cdef timespec now
+    clock_gettime(CLOCK_MONOTONIC, &now)
+    return <double> now.tv_sec + <double> now.tv_nsec * 1e-9
+
+
 cdef int wake_init(Wake* self) noexcept nogil:
+    self.quick = True
     return covey_pipe(self.ends)
 
 
@@ -60,6 +71,7 @@ cdef void wake_drain(Wake* self) noexcept nogil:
 cdef int wake_wait(Wake* self, int fd, int other, double seconds, int looks) noexcept nogil:
     cdef int milliseconds
     cdef int readable
+    cdef double start
     if seconds <= 0:
         milliseconds = 0
     elif seconds > 3600:
@@ -67,7 +79,12 @@ cdef int wake_wait(Wake* self, int fd, int other, double seconds, int looks) noe
     else:
         # Rounded up, lest a wait that is nearly over become a spin.
         milliseconds = <int> (seconds * 1000) + 1
-    readable = covey_wait(self.ends[0], fd, other, milliseconds, looks)
+    if looks == ASLEEP:
+        readable = covey_wait(self.ends[0], fd, other, milliseconds, 0)
+    else:
+        start = _clock()
+        readable = covey_wait(self.ends[0], fd, other, milliseconds, looks if self.quick else 0)
+        self.quick = _clock() - start < SOON
     if readable & 1:
         wake_drain(self)
     return (readable >> 2) & 1
