@@ -4,6 +4,7 @@
 A test is checked against what was held when it began. One that uses a fixture of a wider scope (a flock that a module
 shares) is not: the flock may replace a slot meanwhile. Its module is checked as a whole instead.
 """
+
 import ctypes
 import os
 import shutil
@@ -35,11 +36,25 @@ def _has_gpu() -> bool:
         return False
 
 
+# What the tests marked `gpu` are given back; the others see no GPU, so that they find the same flock on every machine.
+SHOWN = os.environ.get("CUDA_VISIBLE_DEVICES")
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     gpu = [item for item in items if item.get_closest_marker("gpu")]
     if gpu and not _has_gpu():
         for item in gpu:
             item.add_marker(pytest.mark.skip(reason="there is no GPU here"))
+    os.environ["CUDA_VISIBLE_DEVICES"] = ""
+
+
+@pytest.fixture
+def shown_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The GPUs of this machine, for a test marked `gpu`."""
+    if SHOWN is None:
+        monkeypatch.delenv("CUDA_VISIBLE_DEVICES")
+    else:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", SHOWN)
 
 
 # Fixtures of these tests (plugins' have no baseid) that are wider than a test. They are set up before narrower ones.

@@ -13,9 +13,16 @@ def test_without_variables_the_defaults_hold() -> None:
 
 def test_each_field_answers_to_its_variable() -> None:
     for field in dataclasses.fields(Settings):
+        if field.type == str | None:
+            continue
         changed = read({"COVEY_" + field.name.upper(): "0"})
         assert getattr(changed, field.name) == 0
         assert type(getattr(changed, field.name)) is (type(field.default) if field.default is not None else int)
+
+
+@pytest.mark.parametrize("name", ["key_file", "connection"])
+def test_a_path_stays_as_it_is(name: str) -> None:
+    assert getattr(read({"COVEY_" + name.upper(): "/run/secrets/0"}), name) == "/run/secrets/0"
 
 
 @pytest.mark.parametrize(("text", "value"), [("0", False), ("no", False), ("1", True), (" yes", True)])

@@ -15,11 +15,11 @@ SOURCE = ROOT / "ext/covey/wire/protocol.pxd"
 PARSER = ROOT / "ext/covey/wire/protocol.pyx"
 PAGE = ROOT / "docs/reference/protocol.md"
 
-WIDTHS = {"uint8_t": 1, "uint16_t": 2, "int16_t": 2, "uint32_t": 4, "uint64_t": 8}
+WIDTHS = {"uint8_t": 1, "uint16_t": 2, "int16_t": 2, "int32_t": 4, "uint32_t": 4, "uint64_t": 8}
 
 _BLOCK = re.compile(r"cdef (?P<sort>enum|packed struct) ?(?P<name>\w*):(?:\s*# (?P<about>.*))?$")
 _CONSTANT = re.compile(r"    (?P<name>[A-Z_]+) = (?P<value>\S+)(?:\s+# (?P<about>.*))?$")
-_FIELD = re.compile(r"    (?P<type>\w+) (?P<name>\w+)(?:\[(?P<count>\d+)\])?(?:\s+# (?P<about>.*))?$")
+_FIELD = re.compile(r"    (?P<type>\w+) (?P<name>\w+)(?:\[(?P<count>\w+)\])?(?:\s+# (?P<about>.*))?$")
 _SIZES = re.compile(r"    if (?P<test>kind == [^:]*):\n(?:        .*\n)*?        return sizeof\((?P<record>\w+)\)")
 
 
@@ -59,7 +59,9 @@ def read_blocks(text: str) -> list[Block]:
         elif inside and (match := _CONSTANT.match(line)):
             blocks[-1].lines.append(Line(match["name"], match["value"], match["about"] or ""))
         elif inside and (match := _FIELD.match(line)):
-            count = int(match["count"] or 1)
+            # A length is a number, or a name that was given one above.
+            named = {line.name: line.value for block in blocks for line in block.lines}
+            count = int(named.get(match["count"], match["count"] or 1))
             sort = match["type"] + (f"[{count}]" if match["count"] else "")
             blocks[-1].lines.append(Line(match["name"], sort, match["about"] or "", WIDTHS[match["type"]] * count))
         elif inside and line.startswith("     ") and line.strip().startswith("# "):

@@ -18,18 +18,24 @@ __version__ = "0.1.0"
 # TYPE_CHECKING would cost an import of typing.
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from covey import gpu
     from covey.api import distribute, finished, shutdown
     from covey.client.client import Client
     from covey.errors import (
         BadBlocks,
+        BadSetting,
         ClientClosed,
         CoveyError,
         ForkedClient,
         InitializerFailed,
+        KeyRefused,
         LinkRefused,
         ModuleMissing,
+        ModuleTooLarge,
+        NobodyThere,
         NotPicklable,
         ParcelTooLarge,
+        PlaceTaken,
         PoisonTask,
         RemoteError,
         ResultNotLoadable,
@@ -39,18 +45,25 @@ if TYPE_CHECKING:
         TaskLost,
         TaskTimeout,
     )
+    from covey.slot.current import current
+    from covey.workers import funworker, optworker
 
 __all__ = [
     "BadBlocks",
+    "BadSetting",
     "Client",
     "ClientClosed",
     "CoveyError",
     "ForkedClient",
     "InitializerFailed",
+    "KeyRefused",
     "LinkRefused",
     "ModuleMissing",
+    "ModuleTooLarge",
+    "NobodyThere",
     "NotPicklable",
     "ParcelTooLarge",
+    "PlaceTaken",
     "PoisonTask",
     "RemoteError",
     "ResultNotLoadable",
@@ -60,8 +73,12 @@ __all__ = [
     "TaskLost",
     "TaskTimeout",
     "__version__",
+    "current",
     "distribute",
     "finished",
+    "funworker",
+    "gpu",
+    "optworker",
     "shutdown",
 ]
 
@@ -70,6 +87,9 @@ _HOMES = {
     "finished": "covey.api",
     "shutdown": "covey.api",
     "Client": "covey.client.client",
+    "funworker": "covey.workers",
+    "optworker": "covey.workers",
+    "current": "covey.slot.current",
 }
 
 
@@ -78,7 +98,10 @@ def __getattr__(name: str) -> object:
         raise AttributeError(f"covey has no name {name!r}; dir(covey) lists the public ones")
     from importlib import import_module
 
-    value: object = getattr(import_module(_HOMES.get(name, "covey.errors")), name)
+    # `gpu` is a module, with a name of its own inside: `covey.gpu.context()`.
+    value: object = (
+        import_module("covey.gpu") if name == "gpu" else getattr(import_module(_HOMES.get(name, "covey.errors")), name)
+    )
     globals()[name] = value
     return value
 

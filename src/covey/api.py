@@ -14,8 +14,10 @@ from concurrent.futures import Executor
 from typing import Any, overload
 
 from covey import settings
+from covey.client.options import NEEDS_ANY, NEEDS_CPU, NEEDS_GPU, NEEDS_GPU_FIRST
 from covey.distributed import DistributedFunction, Wanted
-from covey.node.detect import available_cpus, resolve_count
+from covey.node.counts import resolve_count
+from covey.node.cpus import available_cpus
 
 __all__ = ["distribute", "finished", "shutdown"]
 
@@ -79,7 +81,8 @@ def distribute(
         shared_data: a dict that every call sees: `fun(x, shared_data)`. It travels once per slot.
         use_gpu, gpu_policy: whether GPUs may be used; a function with a parameter `use_gpu` is told.
         max_cpu, max_gpu: None all, n at most n, 0 none, -n all but n.
-        machines, port, named_pipe: for the version that spans machines; this one runs on one.
+        machines: other machines that compute too, each running `funworker()`: 'host', 'host:port' or 'ipc://…'.
+        port: where they listen, if not 2718. named_pipe: True or a name, for workers on this machine.
         executor: run on this Executor (of any library) instead of a flock of our own.
         progress: a bar: True always, None where somebody looks and it takes more than a second, False never.
         inline: run in this process, one after the other, so that a debugger works.
@@ -89,9 +92,10 @@ def distribute(
     ...     square([1, 2, 3])
     [1, 4, 9]
     """
-    _require_one_machine(machines)
+    if isinstance(machines, str):
+        raise TypeError(f"distribute(machines={machines!r}): a list of host names is needed, such as [{machines!r}]")
     _require_gpu_words(use_gpu, gpu_policy, max_gpu)
-    if executor is None and resolve_count(max_cpu, available_cpus(limit=settings.read().max_cpu)) == 0:
+    if executor is None and not machines and resolve_count(max_cpu, available_cpus(limit=settings.read().max_cpu)) == 0:
         raise ValueError(
             "distribute(max_cpu=0) leaves nothing that could run a task: give at least 1, or None for all CPUs"
         )
@@ -105,7 +109,12 @@ def distribute(
         raise TypeError(f"distribute(executor={executor!r}): an Executor is needed, something with a submit() method")
     wanted = Wanted(
         max_cpu=max_cpu,
-        max_gpu=max_gpu,
+        # Whoever wants no GPU does not want to wait for a driver either.
+        max_gpu=max_gpu if use_gpu and gpu_policy != "no_gpu" else 0,
+        machines=tuple(machines),
+        port=port,
+        named_pipe=named_pipe,
+        needs=_needs_of(use_gpu, gpu_policy),
         shared_data=shared_data if shared_data is None or isinstance(shared_data, dict) else dict(shared_data),
         executor=executor,
         progress=progress,
@@ -148,14 +157,11 @@ def _require_distributed(dfun: object, name: str) -> DistributedFunction:
     return dfun
 
 
-def _require_one_machine(machines: Sequence[str]) -> None:
-    if isinstance(machines, str):
-        raise TypeError(f"distribute(machines={machines!r}): a list of host names is needed, such as [{machines!r}]")
-    if len(machines):
-        raise NotImplementedError(
-            "distribute(machines=[…]): this version of covey runs on one machine; leave `machines` out to use all "
-            "cores of this one (other machines come with the next version)"
-        )
+def _needs_of(use_gpu: bool, gpu_policy: str | None) -> int:
+    """Which places will do; None: every one there is, so that a machine with a GPU has one slot more."""
+    if not use_gpu or gpu_policy == "no_gpu":
+        return NEEDS_CPU
+    return {None: NEEDS_ANY, "prefer_gpu": NEEDS_GPU_FIRST, "require_all": NEEDS_GPU}[gpu_policy]
 
 
 def _require_gpu_words(use_gpu: bool, gpu_policy: str | None, max_gpu: int | None) -> None:
@@ -164,5 +170,3 @@ def _require_gpu_words(use_gpu: bool, gpu_policy: str | None, max_gpu: int | Non
         raise ValueError(f"distribute(gpu_policy={gpu_policy!r}): one of {words} is needed")
     if max_gpu is not None and (isinstance(max_gpu, bool) or not isinstance(max_gpu, int)):
         raise TypeError(f"distribute(max_gpu={max_gpu!r}): a number is needed, or None for all")
-    if gpu_policy == "require_all" and use_gpu:
-        raise ValueError("distribute(gpu_policy='require_all'): this version has CPU slots only; use 'prefer_gpu'")

@@ -10,6 +10,7 @@ May not know: anything else of covey. Guarantees: each can be pickled and comes 
 """
 from __future__ import annotations
 
+from collections.abc import Mapping
 from concurrent.futures import BrokenExecutor
 from pickle import PicklingError
 
@@ -88,6 +89,12 @@ class ParcelTooLarge(_TooLarge, CoveyError):
     remedy = "pass less, let the slot read it from a file, or give it as shared_data"
 
 
+class ModuleTooLarge(_TooLarge, CoveyError):
+    """A module of the user's own is too large to be sent along: `ModuleTooLarge("the module 'lab',", size, limit)`."""
+
+    remedy = "keep data out of it, install it on the machines, or raise ship_limit (COVEY_SHIP_LIMIT)"
+
+
 class _WithAttempts(Exception):
     def __init__(self, what: str, attempts: tuple[str, ...] = ()) -> None:
         super().__init__(what, tuple(attempts))
@@ -161,6 +168,29 @@ class ForkedClient(CoveyError, RuntimeError):
 
 class LinkRefused(CoveyError, ConnectionError):
     """The other end refused the link; the sentence says why."""
+
+
+class PlaceTaken(CoveyError, OSError):
+    """The port or the named pipe is another process's; the sentence names it."""
+
+
+class NobodyThere(CoveyError, ConnectionError):
+    """None of the machines is there, and no slot of this one was wanted; says of each why."""
+
+    def __init__(self, missing: Mapping[str, str]) -> None:
+        super().__init__(dict(missing))
+
+    def __str__(self) -> str:
+        reasons = _listed(tuple(f"{machine}: {why}" for machine, why in self.args[0].items()))
+        return f"none of the machines is there, and this one computes nothing (max_cpu=0):{reasons}"
+
+
+class KeyRefused(CoveyError, ValueError):
+    """A key or a connection file cannot be used; the sentence says why, and never what stands in it."""
+
+
+class BadSetting(CoveyError, ValueError):
+    """A variable COVEY_… holds what cannot be read; the sentence names it."""
 
 
 class BadBlocks(CoveyError, ValueError):

@@ -5,7 +5,7 @@ Why: a default that is hidden in the code that uses it cannot be found, compared
 read once when a flock starts and handed down from there.
 
 May not know: who uses what. Guarantees: this is the only reader of environment variables named COVEY_…; each field
-answers to COVEY_ and its name in capitals; what cannot be read is a ValueError that names the variable.
+answers to COVEY_ and its name in capitals; what cannot be read is a BadSetting, a ValueError, that names the variable.
 Seconds and bytes unless the name says otherwise.
 """
 import os
@@ -29,6 +29,9 @@ class Settings:
     # Work queued at a slot beside what it runs: longer than the broker ever takes to send more (a busy machine wakes a
     # thread within 1 ms), and short enough that little must be taken back when a slot falls idle.
     quantum: float = 0.002
+    # The same for each place of a doer that is a loop itself. Longer than a round trip through a network and two loops,
+    # or its slots would wait for us between any two short tasks.
+    relay_quantum: float = 0.02
     # A task that takes longer gains nothing from waiting at its slot: sending it costs a thousandth of it.
     lone_above: float = 0.1
     # What waits longer than this at a busy slot may go to an idle one. Asking it back takes two messages, about 0.2 ms.
@@ -59,8 +62,19 @@ class Settings:
     parcel_limit: int = GIB
     # The same of a result; the slot looks before it sends.
     result_limit: int = GIB
+    # Source and compiled modules of one of the user's own packages, as they go to other machines. A million lines take
+    # 40 MiB: what is over this has data or libraries in it, and belongs installed.
+    ship_limit: int = 16 * MIB
     # The loop in C. False: the same scheduler, fed by a loop in Python on pyzmq, as where libzmq cannot be reached.
     native: bool = True
+
+    # The keys.
+
+    # The file of the secret that all machines of one flock share. None: the user's own, ~/.config/covey/key, made on
+    # first use. A path and never the key itself: environments are inherited, listed and logged.
+    key_file: str | None = None
+    # The connection file of the broker to use, where no other is named. None: none.
+    connection: str | None = None
 
     # The slots.
 
@@ -82,7 +96,7 @@ def read(environ: Mapping[str, str] | None = None) -> Settings:
         name = "COVEY_" + field.name.upper()
         text = environ.get(name, "").strip()
         if text:
-            found[field.name] = _value(name, text, field.default)
+            found[field.name] = text if field.type == str | None else _value(name, text, field.default)
     return Settings(**found)  # type: ignore[arg-type]  # _value made each of its field's own type
 
 
@@ -97,5 +111,8 @@ def _value(name: str, text: str, default: object) -> object:
     except (KeyError, ValueError):
         kinds = {bool: "0 or 1", float: "a number of seconds, not below 0", int: "a whole number, not below 0"}
         kind = kinds.get(type(default), "a whole number")
-        raise ValueError(f"{name}={text} cannot be read: it must be {kind}") from None
+        # Only here: every slot reads the settings, and the errors bring half of concurrent.futures.
+        from covey.errors import BadSetting
+
+        raise BadSetting(f"{name}={text} cannot be read: it must be {kind}") from None
     return number

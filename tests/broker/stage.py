@@ -22,8 +22,8 @@ class Stage:
         self.orders = self.board.orders()
         assert self.board.validate() == 0
 
-    def doer(self, *, capacity: int = 1, window: int = 1024, resource: int = 0) -> int:
-        return self.board.doer_joined(self.now, resource, capacity, window)
+    def doer(self, *, capacity: int = 1, window: int = 1024, kind: int = 0, relays: bool = False) -> int:
+        return self.board.doer_joined(self.now, kind, capacity, window, relays=relays)
 
     def tasks(self, count: int = 1, *, asker: int | None = None, **how: int) -> list[int]:
         tickets = list(range(self.ticket, self.ticket + count))

@@ -3,8 +3,9 @@
 
 The model knows no rule of who gets what. It knows what is promised: a task ends exactly once and gives its cargo back
 exactly once; the first outcome of any attempt counts; a doer is given only what it may have; deaths are counted
-where they belong; nobody waits while a doer has nothing to do.
+where they belong; nobody waits while a doer that would do has nothing to do; who wants a task back is answered once.
 """
+from collections import Counter
 from dataclasses import dataclass, field
 
 from hypothesis import strategies as st
@@ -17,7 +18,7 @@ from covey.settings import Settings
 VALUE, ERROR, CANCELLED, POISONED, TIMED_OUT, LOST, BROKEN = range(1, 8)
 SPLITTABLE = 1
 LIMITS = Settings(
-    quantum=0.002, lone_above=0.05, retract_after=0.001, lease=5.0, pause=1.0, first_guess=0.001,
+    quantum=0.002, relay_quantum=0.004, lone_above=0.05, retract_after=0.001, lease=5.0, pause=1.0, first_guess=0.001,
     crash_limit=3, loss_limit=2, credit_tasks=40, credit_bytes=200,
 )
 
@@ -29,7 +30,7 @@ class Wish:
     asker: int
     ticket: int
     cargo: int
-    resource: int
+    needs: int
     retries: int
     crashes: int
     splittable: bool
@@ -41,13 +42,21 @@ class Wish:
 class Hand:
     """A doer as it knows itself: the tokens it was given and has not answered, oldest first."""
 
-    resource: int
+    kind: int
     capacity: int
     window: int
+    relays: bool = False
     held: list[int] = field(default_factory=list)
     asked: list[int] = field(default_factory=list)
+    begun: set[int] = field(default_factory=set)    # what it said itself that it runs; it does so whatever its capacity
     barred: bool = False
     lost: bool = False
+
+    def runs(self, token: int) -> bool:
+        return token in self.begun or token in self.held[: self.capacity]
+
+    def able(self) -> list[int]:
+        return [token for token in self.held if self.runs(token)] or self.held[:1]
 
 
 class Anything(RuleBasedStateMachine):
@@ -63,7 +72,7 @@ class Anything(RuleBasedStateMachine):
         self.tokens: dict[int, Wish] = {}       # every token ever given out, for as long as its task is not ended
         self.strays: list[int] = []             # tokens whose outcome may still come from somewhere
         self.cargo = 0
-        self.ended_by: dict[tuple[int, int], int] = {}
+        self.pending: Counter[tuple[int, int]] = Counter()      # wanted back, and not answered
         self.board.decide(self.now)
 
     # The doers' side of orders.
@@ -72,12 +81,12 @@ class Anything(RuleBasedStateMachine):
         for order in self.board.orders():
             getattr(self, "on_" + order.kind.name.lower())(order)
         if decided:
-            for resource in (0, 1):
-                waiting = sum(w.resource == resource for w in self.wishes.values()) - sum(
-                    self.tokens[t].resource == resource
-                    for h in self.hands.values() for t in h.held if t in self.tokens and self.current(t))
-                idle = [h for h in self.hands.values() if h.resource == resource and not h.held and not h.barred]
-                assert waiting <= 0 or not idle, "work waits beside an idle doer"
+            held = [t for hand in self.hands.values() for t in hand.held]
+            given = {self.tokens[t].cargo for t in held if t in self.tokens and self.current(t)}
+            waiting = [w for w in self.wishes.values() if w.cargo not in given]
+            for hand in self.hands.values():
+                if hand.capacity and not hand.held and not hand.barred:
+                    assert not [w for w in waiting if w.needs >> hand.kind & 1], "work waits beside an idle doer"
 
     def current(self, token: int) -> bool:
         """Whether the scheduler still counts on that attempt: it is the newest one of its task."""
@@ -86,13 +95,16 @@ class Anything(RuleBasedStateMachine):
     def on_assign(self, order: OrderRecord) -> None:
         hand = self.hands[order.doer]
         wish = self.wishes[order.asker, order.ticket]
+        living = [t for t in hand.held if t in self.tokens]
         assert not hand.barred
-        assert hand.resource == wish.resource == order.resource
+        assert hand.capacity > 0
+        assert order.needs == wish.needs
+        assert wish.needs >> hand.kind & 1
         assert (order.cargo, order.retries, order.crashes) == (wish.cargo, wish.retries, wish.crashes)
         assert order.token not in self.tokens
-        assert len(hand.held) < hand.window
-        assert not any(t in self.tokens and self.tokens[t].alone and self.current(t) for t in hand.held)
-        assert not (wish.alone and hand.held)
+        assert len(living) < hand.window
+        assert hand.relays or not any(self.tokens[t].alone and self.current(t) for t in living)
+        assert hand.relays or not (wish.alone and living)
         hand.held.append(order.token)
         self.tokens[order.token] = wish
 
@@ -107,13 +119,16 @@ class Anything(RuleBasedStateMachine):
         assert order.token in hand.held
         # One that runs goes on, and its outcome comes some time; one that waited there vanishes. A TAKE_BACK that
         # came before is answered all the same.
-        if hand.held.index(order.token) >= hand.capacity:
+        if not hand.runs(order.token):
             hand.held.remove(order.token)
 
     def on_kill(self, order: OrderRecord) -> None:
         hand = self.hands[order.doer]
         assert order.token in hand.held
-        if hand.capacity == 1:
+        if hand.relays:
+            if not hand.runs(order.token):
+                hand.held.remove(order.token)
+        elif hand.capacity == 1:
             hand.barred = True
 
     def on_blame(self, order: OrderRecord) -> None:
@@ -140,6 +155,19 @@ class Anything(RuleBasedStateMachine):
             assert order.status in (CANCELLED, TIMED_OUT)
         self.forget(wish)
 
+    def on_give_back(self, order: OrderRecord) -> None:
+        key = order.asker, order.ticket
+        self.pending[key] -= 1
+        assert self.pending[key] >= 0, "answered twice"
+        if order.status:
+            wish = self.wishes[key]
+            assert order.cargo == wish.cargo
+            assert not any(
+                t in hand.begun for hand in self.hands.values() for t in hand.held if self.tokens.get(t) is wish)
+            self.forget(wish)
+        else:
+            assert order.cargo == 0
+
     def on_dismiss(self, order: OrderRecord) -> None:
         hand = self.hands[order.doer]
         hand.barred = True
@@ -159,6 +187,7 @@ class Anything(RuleBasedStateMachine):
 
     def let_go(self, hand: Hand, token: int) -> None:
         hand.held.remove(token)
+        hand.begun.discard(token)
         if token in hand.asked:
             hand.asked.remove(token)
 
@@ -169,7 +198,7 @@ class Anything(RuleBasedStateMachine):
         for _ in range(askers):
             self.asker_joins(1.0)
         for depth in windows:
-            self.doer_joins(0, 1, depth)
+            self.doer_joins(0, 1, depth, False)
 
     @rule(weight=st.sampled_from([0.5, 1.0, 4.0]))
     def asker_joins(self, weight: float) -> None:
@@ -177,28 +206,40 @@ class Anything(RuleBasedStateMachine):
         assert asker not in self.askers
         self.askers.add(asker)
 
-    @rule(resource=st.sampled_from([0, 0, 0, 1]), capacity=st.sampled_from([1, 1, 1, 3]), depth=st.integers(0, 6))
-    def doer_joins(self, resource: int, capacity: int, depth: int) -> None:
-        doer = self.board.doer_joined(self.now, resource, capacity, capacity + depth)
+    @rule(
+        kind=st.sampled_from([0, 0, 0, 1, 2]), capacity=st.sampled_from([1, 1, 1, 3]), depth=st.integers(0, 6),
+        relays=st.sampled_from([False, False, True]))
+    def doer_joins(self, kind: int, capacity: int, depth: int, relays: bool) -> None:
+        doer = self.board.doer_joined(self.now, kind, capacity, capacity + depth, relays=relays)
         assert doer not in self.hands
-        self.hands[doer] = Hand(resource, capacity, capacity + depth)
+        self.hands[doer] = Hand(kind, capacity, capacity + depth, relays)
+
+    @precondition(lambda self: self.hands)
+    @rule(data=st.data(), capacity=st.integers(0, 4), depth=st.integers(0, 6))
+    def doer_is_resized(self, data: st.DataObject, capacity: int, depth: int) -> None:
+        doer = data.draw(st.sampled_from(sorted(self.hands)))
+        self.hands[doer].capacity = capacity
+        self.hands[doer].window = capacity + depth
+        assert self.board.doer_resized(doer, capacity, capacity + depth, self.now) == 0
+        self.carry_out()
 
     @precondition(lambda self: self.askers)
     @rule(
-        data=st.data(), count=st.integers(1, 12), function=st.integers(0, 2), resource=st.sampled_from([0, 0, 0, 1]),
+        data=st.data(), count=st.integers(1, 12), function=st.integers(0, 2),
+        needs=st.sampled_from([5, 5, 5, *range(1, 8)]),
         priority=st.sampled_from([-3, 0, 0, 5]), retries=st.integers(0, 2), crashes=st.sampled_from([0, 0, 0, 1, 2]),
         flags=st.sampled_from([0, 0, SPLITTABLE]), timeout_ms=st.sampled_from([0, 0, 50]), first=st.integers(0, 60),
         at_once=st.booleans(),
     )
     def tasks_come(
-        self, data: st.DataObject, count: int, function: int, resource: int, priority: int, retries: int,
+        self, data: st.DataObject, count: int, function: int, needs: int, priority: int, retries: int,
         crashes: int, flags: int, timeout_ms: int, first: int, at_once: bool,
     ) -> None:
         asker = data.draw(st.sampled_from(sorted(self.askers)))
         for ticket in range(first, first + count):
             mine = [w for w in self.wishes.values() if w.asker == asker]
             got = self.board.task(
-                asker, ticket, self.now, function=function, resource=resource, priority=priority, flags=flags,
+                asker, ticket, self.now, function=function, needs=needs, priority=priority, flags=flags,
                 retries=retries, crashes=crashes, timeout_ms=timeout_ms, cargo=self.cargo + 1, length=9)
             if (asker, ticket) in self.wishes:
                 assert got == Refusal.DUPLICATE
@@ -208,7 +249,7 @@ class Anything(RuleBasedStateMachine):
                 assert got >= 0
                 self.cargo += 1
                 self.wishes[asker, ticket] = Wish(
-                    asker, ticket, self.cargo, resource, retries, crashes, bool(flags) and crashes == 0,
+                    asker, ticket, self.cargo, needs, retries, crashes, bool(flags) and crashes == 0,
                     alone=crashes >= 2)
         if at_once:
             self.decide()
@@ -263,7 +304,7 @@ class Anything(RuleBasedStateMachine):
             if found is None:
                 return
             doer, hand = found
-            token = hand.held[0] if in_order else data.draw(st.sampled_from(hand.held[: hand.capacity]))
+            token = hand.able()[0] if in_order else data.draw(st.sampled_from(hand.able()))
             self.let_go(hand, token)
             self.outcome(doer, token, status, run_us)
 
@@ -273,7 +314,7 @@ class Anything(RuleBasedStateMachine):
         verdict = self.board.outcome(doer, token, self.now, status=status, run_us=run_us)
         if wish is None:
             assert verdict.ruling is Ruling.STALE
-        elif status == ERROR and wish.retries:
+        elif status == ERROR and wish.retries and not (doer in self.hands and self.hands[doer].relays):
             assert verdict.ruling is Ruling.AGAIN
             wish.retries -= 1
         else:
@@ -304,7 +345,9 @@ class Anything(RuleBasedStateMachine):
         found = self.speaking(data)
         if found is not None:
             doer, hand = found
-            self.board.started(doer, data.draw(st.sampled_from(hand.held[: hand.capacity])), self.now)
+            token = data.draw(st.sampled_from(hand.able()))
+            hand.begun.add(token)
+            self.board.started(doer, token, self.now)
             self.carry_out()
 
     @rule(data=st.data(), count=st.integers(1, 4))
@@ -317,9 +360,11 @@ class Anything(RuleBasedStateMachine):
     def answer(self, doer: int) -> None:
         hand = self.hands[doer]
         token = hand.asked.pop(0)
-        gives = token not in hand.held or hand.held.index(token) >= hand.capacity
+        gives = token not in hand.held or not hand.runs(token)
         if token in hand.held and gives:
             hand.held.remove(token)
+        elif not gives:
+            hand.begun.add(token)
         known = self.board.given_back(doer, token, gives, self.now)
         assert known or token not in self.tokens
         self.carry_out()
@@ -333,6 +378,18 @@ class Anything(RuleBasedStateMachine):
         assert (asker, ticket) not in self.wishes
         assert self.board.cancel(asker, ticket, self.now, force=force) == 0
 
+    @precondition(lambda self: self.askers)
+    @rule(data=st.data(), ticket=st.integers(0, 60), twice=st.sampled_from([False, False, True]))
+    def asker_wants_back(self, data: st.DataObject, ticket: int, twice: bool) -> None:
+        asker = data.draw(st.sampled_from(sorted(self.askers)))
+        mine = sorted(key[1] for key in self.wishes if key[0] == asker)
+        if mine:
+            ticket = data.draw(st.sampled_from([*mine, ticket]))
+        for _ in range(1 + twice):
+            self.pending[asker, ticket] += 1
+            assert self.board.retract(asker, ticket, self.now) == ((asker, ticket) in self.wishes)
+            self.carry_out()
+
     @precondition(lambda self: len(self.hands) > 1)
     @rule(data=st.data(), why=st.sampled_from(list(Leaving)), heard_from=st.booleans())
     def doer_leaves(self, data: st.DataObject, why: Leaving, heard_from: bool) -> None:
@@ -342,7 +399,7 @@ class Anything(RuleBasedStateMachine):
         hand = self.hands.pop(doer)
         if reports:
             self.strays += hand.held
-        self.leaving = why
+        self.leaving = Leaving.LOST if hand.relays and why is Leaving.CRASHED else why
         assert self.board.doer_left(doer, why, self.now) == 0
         for order in self.board.orders():
             if order.kind is OrderKind.BLAME:
@@ -363,7 +420,7 @@ class Anything(RuleBasedStateMachine):
             if found is not None:
                 doer, hand = found
                 self.leave(doer, why, reports=False)
-                self.doer_joins(hand.resource, hand.capacity, hand.window - hand.capacity)
+                self.doer_joins(hand.kind, max(hand.capacity, 1), max(hand.window - hand.capacity, 0), hand.relays)
                 self.decide()
 
     @precondition(lambda self: len(self.hands) > 1)
@@ -389,6 +446,7 @@ class Anything(RuleBasedStateMachine):
         self.carry_out()
         assert not self.leavers
         assert not [key for key in self.wishes if key[0] == asker]
+        self.pending = Counter({key: count for key, count in self.pending.items() if key[0] != asker})
 
     @rule(function=st.integers(0, 3))
     def function_is_forgotten(self, function: int) -> None:
@@ -400,14 +458,19 @@ class Anything(RuleBasedStateMachine):
         totals = self.board.totals()
         assert totals.waiting + totals.assigned == len(self.wishes)
         assert (totals.askers, totals.doers) == (len(self.askers), len(self.hands))
+        for key, count in self.pending.items():
+            assert count <= (key in self.wishes), "not answered"
+        for kind in range(3):
+            able = [h.capacity for h in self.hands.values() if h.kind == kind and not h.barred]
+            assert self.board.capacity(kind) == totals.capacity[kind] == sum(able)
         for token, wish in self.tokens.items():
             assert self.board.find(token) == (wish.asker, wish.ticket)
 
     def teardown(self) -> None:
         # With doers that live and time to do it, everything is done; then nothing is left.
-        for resource in (0, 1):
-            doer = self.board.doer_joined(self.now, resource, 2, 20)
-            self.hands[doer] = Hand(resource, 2, 20)
+        for kind in range(3):
+            doer = self.board.doer_joined(self.now, kind, 2, 20)
+            self.hands[doer] = Hand(kind, 2, 20)
         for _ in range(2000):
             self.now += 0.01
             for doer in self.hands:
@@ -430,7 +493,7 @@ class Anything(RuleBasedStateMachine):
         assert self.board.validate() == 0
         totals = self.board.totals()
         assert (totals.waiting, totals.assigned, totals.doers, totals.askers) == (0, 0, 0, 0)
-        assert totals.accepted + totals.ended == self.cargo
+        assert totals.accepted + totals.ended + totals.given_back == self.cargo
 
 
 TestAnything = Anything.TestCase

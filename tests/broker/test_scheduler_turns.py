@@ -149,7 +149,8 @@ def test_facts_that_cannot_be() -> None:
     board = Board()
     asker = board.asker_joined(0.0)
     assert board.task(asker + 1, 0, 0.0) == Refusal.NO_SUCH
-    assert board.task(asker, 0, 0.0, resource=2) == Refusal.NO_SUCH
+    assert board.task(asker, 0, 0.0, needs=8) == Refusal.NO_SUCH
+    assert board.task(asker, 0, 0.0, needs=0) == Refusal.NO_SUCH
     assert board.task(asker, 0, 0.0, function=-1) == Refusal.NO_SUCH
     assert board.doer_joined(0.0, 7) == Refusal.NO_SUCH
     assert board.doer_left(0, 0, 0.0) == Refusal.NO_SUCH
@@ -158,10 +159,10 @@ def test_facts_that_cannot_be() -> None:
     assert board.outcome(3, 99, 0.0).ruling is Ruling.STALE
 
 
-def test_resources_do_not_mix() -> None:
+def test_kinds_do_not_mix_where_needs_forbid_it() -> None:
     stage = Stage()
-    gpu, cpu = stage.doer(resource=1), stage.doer()
-    (on_cpu,), (on_gpu,) = stage.tasks(), stage.tasks(resource=1)
+    gpu, cpu = stage.doer(kind=1), stage.doer()
+    (on_cpu,), (on_gpu,) = stage.tasks(), stage.tasks(needs=2)
     assert sorted(stage.assigned()) == [(on_cpu, cpu), (on_gpu, gpu)]
 
 

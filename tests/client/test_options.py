@@ -5,7 +5,7 @@ import math
 
 import pytest
 
-from covey.client.options import GPU, TaskSettings, checked
+from covey.client.options import NEEDS_GPU, TaskSettings, checked
 
 
 def settings(gpu_slots=0, **given):
@@ -22,7 +22,7 @@ def test_what_is_given_is_taken():
 
 
 def test_a_gpu_is_taken_where_there_is_one():
-    assert settings(gpu=1, gpu_slots=1).resource == GPU
+    assert settings(gpu=1, gpu_slots=1).needs == NEEDS_GPU
     with pytest.raises(ValueError, match="no GPU slot"):
         settings(gpu=1)
 

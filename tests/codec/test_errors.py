@@ -24,10 +24,15 @@ SAMPLES: list[errors.CoveyError] = [
     errors.InitializerFailed("a"),
     errors.SlotsWillNotStart("a"),
     errors.ModuleMissing("a", name="mod", path="p"),
+    errors.ModuleTooLarge("the module 'lab'", 3, 2),
     errors.ClientClosed(),
     errors.ForkedClient(),
     errors.LinkRefused("a"),
     errors.BadBlocks("a"),
+    errors.BadSetting("a"),
+    errors.KeyRefused("a"),
+    errors.NobodyThere({"lab7": "nobody listens there"}),
+    errors.PlaceTaken("a"),
 ]
 
 

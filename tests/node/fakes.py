@@ -2,8 +2,8 @@
 """What a keeper stands between: a broker's loop that records, and slot processes that do what a test tells them.
 
 A fake slot is a real process, started by the real Launcher, whose program is a few lines of the test's own. They find
-`number`, `parent`, `lifeline`, `stderr`, `mark` and `up()`; a slot that has nothing more to do waits for its end in
-`hold()`.
+`number`, `kind`, `device`, `parent`, `lifeline`, `stderr`, `mark` and `up()`; a slot that has nothing more to do waits
+for its end in `hold()`.
 """
 
 import os
@@ -18,7 +18,7 @@ from waiting import wait_until
 
 FAKE_SLOT = """\
 import os, signal, sys
-program, (number, parent, lifeline, stderr, mark) = sys.argv[1], map(int, sys.argv[2:])
+program, (number, kind, device, parent, lifeline, stderr, mark) = sys.argv[1], map(int, sys.argv[2:])
 def up():
     os.write(2, b"up\\n")
 def hold():
@@ -37,6 +37,7 @@ class FakeLoop:
         self.deaths: list[tuple[int, bool, str]] = []
         self.tokens: list[int] = []
         self.told_to_leave = 0
+        self.byes = 0
         self._orders: list[tuple[str, int, bytes]] = []
         self.orders_fd, self._orders_end = os.pipe()
         self._stopped = threading.Event()
@@ -65,6 +66,9 @@ class FakeLoop:
 
     def stop_slots(self) -> None:
         self.told_to_leave += 1
+
+    def say_bye(self) -> None:
+        self.byes += 1
 
     def totals(self) -> Mapping[str, int]:
         return {"doers": len(self.expected) - len(self.deaths)}

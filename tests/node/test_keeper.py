@@ -15,6 +15,7 @@ from covey import slot
 from covey.errors import CoveyError, SlotsWillNotStart
 from covey.node import launch
 from covey.node.keeper import Keeper
+from covey.node.seats import seats_of
 from fakes import FakeLoop, fake_launcher
 from waiting import wait_until
 
@@ -39,7 +40,7 @@ def keep(tmp_path: Path, loop: FakeLoop, broken: list[CoveyError]) -> Iterator[K
     keepers: list[Keeper] = []
 
     def keep(program: str, count: int = 1) -> Keeper:
-        keeper = Keeper(count, fake_launcher(tmp_path, program), loop, broken.append)
+        keeper = Keeper(seats_of(count), fake_launcher(tmp_path, program), loop, broken.append)
         keepers.append(keeper)
         keeper.start()
         return keeper
@@ -217,7 +218,7 @@ def test_a_failing_start_recovers(keep: Keep, loop: FakeLoop, broken: list[Covey
 def test_a_program_that_cannot_be_executed(tmp_path: Path, loop: FakeLoop, broken: list[CoveyError]) -> None:
     launcher = fake_launcher(tmp_path, HOLD)
     launcher.command[0] = str(tmp_path / "missing")
-    keeper = Keeper(2, launcher, loop, broken.append)
+    keeper = Keeper(seats_of(2), launcher, loop, broken.append)
     keeper.start()
     wait_until(lambda: broken)
     keeper.close()
@@ -258,7 +259,7 @@ def test_a_second_close_makes_the_first_one_shorter(keep: Keep, loop: FakeLoop) 
 
 
 def test_close_without_start_and_start_after_close(tmp_path: Path, loop: FakeLoop) -> None:
-    keeper = Keeper(1, fake_launcher(tmp_path, HOLD), loop)
+    keeper = Keeper(seats_of(1), fake_launcher(tmp_path, HOLD), loop)
     assert "new" in repr(keeper)
     keeper.close()
     keeper.start()
@@ -278,7 +279,7 @@ def test_it_may_be_closed_from_its_own_callback(tmp_path: Path, loop: FakeLoop) 
         keeper.close(kill=True)
         told.set()
 
-    keeper = Keeper(1, fake_launcher(tmp_path, "os._exit(1)"), loop, on_broken)
+    keeper = Keeper(seats_of(1), fake_launcher(tmp_path, "os._exit(1)"), loop, on_broken)
     keeper.start()
     assert told.wait(20.0)
     keeper.close()
@@ -311,7 +312,7 @@ def test_slots_get_none_of_our_descriptors(keep: Keep, loop: FakeLoop, tmp_path:
 @pytest.mark.faults
 def test_slots_see_that_their_parent_is_gone(loop: FakeLoop, tmp_path: Path) -> None:
     launcher = fake_launcher(tmp_path, "up(); hold(); os._exit(5)")
-    keeper = Keeper(1, launcher, loop)
+    keeper = Keeper(seats_of(1), launcher, loop)
     keeper.start()
     loop.pid_of(1)
     keeper.retire(1000.0)

@@ -200,10 +200,7 @@ def test_the_environment_of_slots(monkeypatch: pytest.MonkeyPatch) -> None:
     environment = slot_environment(8, 3)
     assert environment["OMP_NUM_THREADS"] == "2"
     assert environment["MKL_NUM_THREADS"] == "7"
-    assert environment["CUDA_VISIBLE_DEVICES"] == ""
     assert slot_environment(2, 2)["OPENBLAS_NUM_THREADS"] == "1"
-    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "1")
-    assert slot_environment(2, 2, gpu=True)["CUDA_VISIBLE_DEVICES"] == "1"
 
 
 def test_no_thread_is_left_and_importing_the_node_starts_none() -> None:

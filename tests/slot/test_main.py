@@ -71,7 +71,7 @@ def run_slot(tmp_path: Path, program: str = "return 0", setup: object = None) ->
     ):
         descriptors = (lifeline, stderr.fileno(), mark.fileno())
         process = subprocess.run(
-            [sys.executable, "-c", source, str(outfit), "3", str(os.getpid()), *map(str, descriptors)],
+            [sys.executable, "-c", source, str(outfit), "3", "0", "-1", str(os.getpid()), *map(str, descriptors)],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=log,
@@ -93,7 +93,10 @@ def run_slot(tmp_path: Path, program: str = "return 0", setup: object = None) ->
 def test_a_slot_says_hello_before_it_imports_anything_heavy(tmp_path: Path) -> None:
     done = run_slot(tmp_path)
     assert done.notes == [
-        "made ipc://there 3 ['beat_every', 'lifeline', 'mark', 'max_tasks', 'native', 'result_limit']",
+        (
+            "made ipc://there 3 "
+            "['beat_every', 'device', 'kind', 'lifeline', 'mark', 'max_tasks', 'native', 'result_limit']"
+        ),
         "connected False False False",
         "running",
     ]
@@ -137,7 +140,7 @@ def test_a_runner_that_fails_writes_why(tmp_path: Path) -> None:
 
 def test_what_cannot_be_imported_is_in_the_log(tmp_path: Path) -> None:
     done = subprocess.run(
-        [sys.executable, "-c", SOURCE, str(tmp_path / "missing"), "1", "1", "0", "1", "1"],
+        [sys.executable, "-c", SOURCE, str(tmp_path / "missing"), "1", "0", "-1", "1", "0", "1", "1"],
         stderr=subprocess.PIPE,
         timeout=30,
     )

@@ -165,10 +165,37 @@ def test_nonsense_sizes(client, given, error):
         client.map(abs, [1], **given)
 
 
-@pytest.mark.parametrize("where", ["tcp://hal:2718", "hal", 5])
-def test_a_place_that_is_none(where):
-    with pytest.raises(ValueError, match="where="):
+@pytest.mark.parametrize(
+    ("where", "error", "sentence"),
+    [
+        ("tcp://hal:2718", ValueError, "through its connection file"),
+        ("hal", covey.KeyRefused, "connection file hal is not there"),
+        (5, TypeError, "where=5"),
+    ],
+)
+def test_a_place_that_is_none(where, error, sentence):
+    with pytest.raises(error, match=sentence):
         covey.Client(where=where)
+
+
+@pytest.mark.parametrize(
+    ("given", "error", "sentence"),
+    [
+        ({"machines": "hal"}, TypeError, r"such as \['hal'\]"),
+        ({"machines": ["hal:0"]}, ValueError, "'hal:0' is no machine"),
+        ({"machines": ["http://hal"]}, ValueError, "is no machine"),
+        ({"machines": [7]}, TypeError, "not 7"),
+        ({"machines": ["hal", "hal:2718"]}, ValueError, "names a machine twice"),
+        ({"machines": ["hal"], "port": 70000}, ValueError, "port=70000"),
+        ({"machines": ["hal"], "named_pipe": True}, ValueError, "reaches only this machine"),
+        ({"machines": ["localhost"], "named_pipe": "a/b"}, ValueError, "named_pipe='a/b'"),
+        ({"machines": ["hal"], "authkey": "short"}, covey.KeyRefused, "at least 8"),
+        ({"machines": ["hal"], "initializer": print}, ValueError, "serve others too"),
+    ],
+)
+def test_machines_that_make_no_sense(given, error, sentence):
+    with pytest.raises(error, match=sentence):
+        covey.Client(max_cpu=1, **given)
 
 
 def test_nobody_at_the_address(tmp_path):

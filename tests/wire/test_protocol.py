@@ -14,6 +14,7 @@ from covey.wire import protocol
 from covey.wire.protocol import FAULTS, KINDS, check, message, split
 
 EXTRA = 1
+HELLO = "<BBHIIiIIIII"
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,32 +29,40 @@ class Case:
 
 
 def head(kind: str, count: str, flags: str = "0000") -> str:
-    return f"43564559 01 {kind} {flags} {count} 00000000 "
+    return f"43564559 02 {kind} {flags} {count} 00000000 "
 
 
 # fmt: off
 TABLE = [
-    Case("HELLO", [(struct.pack("<BBHIIIII", 2, 0, 0x030B, 77, 5, 1, 1024, 3), b"box")],
-         head("01", "01000000") + "02 00 0b03 4d000000 05000000 01000000 00040000 03000000 626f78"),
-    Case("HELLO", [(struct.pack("<BBHIIIII", 1, 0, 0x030D, 9, 0, 0, 0, 0), b"")],
-         head("01", "01000000") + "01 00 0d03 09000000 00000000 00000000 00000000 00000000"),
-    Case("WELCOME", [(struct.pack("<IIQII", 3, 131072, 1 << 28, 15000, 0), b"")],
-         head("02", "01000000") + "03000000 00000200 0000001000000000 983a0000 00000000"),
+    Case("HELLO", [(struct.pack(HELLO, 2, 0, 0x030B, 77, 5, -1, 1, 0, 0, 1024, 3), b"box")],
+         head("01", "01000000")
+         + "02 00 0b03 4d000000 05000000 ffffffff 01000000 00000000 00000000 00040000 03000000 626f78"),
+    Case("HELLO", [(struct.pack(HELLO, 2, 1, 0x030B, 77, 0, -1, 0, 4, 60, 5000, 1), b"n")],
+         head("01", "01000000")
+         + "02 01 0b03 4d000000 00000000 ffffffff 00000000 04000000 3c000000 88130000 01000000 6e"),
+    Case("HELLO", [(struct.pack(HELLO, 1, 0, 0x030D, 9, 0, -1, 0, 0, 0, 0, 0), b"")],
+         head("01", "01000000")
+         + "01 00 0d03 09000000 00000000 ffffffff 00000000 00000000 00000000 00000000 00000000"),
+    Case("WELCOME", [(struct.pack("<IIQIIHHIIIII", 3, 131072, 1 << 28, 15000, 7, 0x030B, 0, 2, 1, 0, 90, 3), b"lab")],
+         head("02", "01000000") + "03000000 00000200 0000001000000000 983a0000 07000000 0b03 0000"
+         + "02000000 01000000 00000000 5a000000 03000000 6c6162"),
     Case("REFUSE", [(struct.pack("<II", 1, 2), b"no")], head("03", "01000000") + "01000000 02000000 6e6f"),
     Case("BYE", [(struct.pack("<II", 0, 0), b"")], head("04", "01000000") + "00000000 00000000"),
     Case("BYE", [(struct.pack("<II", 5, 0), b"")], head("04", "01000000", "0100") + "05000000 00000000", EXTRA, 1),
     Case("BEAT", [], head("05", "00000000")),
+    Case("PIECES", [(struct.pack("<Q", 1 << 20), b""), (struct.pack("<Q", 3 << 20), b"")],
+         head("06", "02000000", "0100") + "0000100000000000 0000300000000000", EXTRA, 4),
     Case("FUNCTION", [(struct.pack("<II16s", 1, 4, bytes(range(16))), b"body")],
          head("10", "01000000") + "01000000 04000000 000102030405060708090a0b0c0d0e0f 626f6479"),
     Case("FORGET", [(struct.pack("<I", 7), b""), (struct.pack("<I", 8), b"")],
          head("11", "02000000") + "07000000 08000000"),
-    Case("TASKS", [(struct.pack("<QIIhBBBBHI", 1, 1, 2, -3, 0, 1, 2, 1, 0, 5000), b"xy"),
-                   (struct.pack("<QIIhBBBBHI", 2, 1, 0, 0, 1, 0, 0, 0, 0, 0), b"")],
+    Case("TASKS", [(struct.pack("<QIIhBBBBHI", 1, 1, 2, -3, 5, 1, 2, 1, 0, 5000), b"xy"),
+                   (struct.pack("<QIIhBBBBHI", 2, 1, 0, 0, 2, 0, 0, 0, 2500, 0), b"")],
          head("12", "02000000")
-         + "0100000000000000 01000000 02000000 fdff 00 01 02 01 0000 88130000 7879"
-         + "0200000000000000 01000000 00000000 0000 01 00 00 00 0000 00000000"),
-    Case("TASKS", [(struct.pack("<QIIhBBBBHI", 1, 1, 1, 0, 0, 0, 0, 0, 0, 0), b"x")],
-         head("12", "01000000", "0100") + "0100000000000000 01000000 01000000 0000 00 00 00 00 0000 00000000 78",
+         + "0100000000000000 01000000 02000000 fdff 05 01 02 01 0000 88130000 7879"
+         + "0200000000000000 01000000 00000000 0000 02 00 00 00 c409 00000000"),
+    Case("TASKS", [(struct.pack("<QIIhBBBBHI", 1, 1, 1, 0, 7, 0, 0, 0, 0, 0), b"x")],
+         head("12", "01000000", "0100") + "0100000000000000 01000000 01000000 0000 07 00 00 00 0000 00000000 78",
          EXTRA, 3),
     Case("CANCEL", [(struct.pack("<QI", 1, 1), b"")], head("13", "01000000") + "0100000000000000 01000000"),
     Case("RETRACT", [(struct.pack("<Q", 1 << 40), b"")], head("14", "01000000") + "0000000000010000"),
@@ -64,8 +73,8 @@ TABLE = [
     Case("RETRACTED", [(struct.pack("<QI", 1, 1), b"")], head("22", "01000000") + "0100000000000000 01000000"),
     Case("OUTPUT", [(struct.pack("<QII", 1, 1, 3), b"hi\n")],
          head("23", "01000000") + "0100000000000000 01000000 03000000 68690a"),
-    Case("CREDIT", [(struct.pack("<IIQ", 10, 0, 1 << 20), b"")],
-         head("24", "01000000") + "0a000000 00000000 0000100000000000"),
+    Case("CREDIT", [(struct.pack("<IIQIII", 10, 40, 1 << 20, 4, 0, 0), b"")],
+         head("24", "01000000") + "0a000000 28000000 0000100000000000 04000000 00000000 00000000"),
 ]
 # fmt: on
 
@@ -117,7 +126,7 @@ def test_other_magic_and_other_version_are_told_apart() -> None:
     data[0] ^= 1
     assert check(data) == NOT_COVEY
     data = wire("BEAT")
-    data[4] = 2
+    data[4] = 1
     assert check(data) == OTHER_VERSION
 
 
@@ -132,7 +141,7 @@ def test_too_many_records_or_frames_are_refused_before_they_are_walked() -> None
     data = wire("BEAT")
     data[8:12] = b"\xff" * 4
     assert check(data) == TOO_MANY
-    assert check(bytes.fromhex(TABLE[10].wire), 65536) == TOO_MANY
+    assert check(wire("PIECES"), 65536) == TOO_MANY
 
 
 def test_extra_frames_need_their_flag_and_one_record() -> None:
@@ -144,7 +153,7 @@ def test_extra_frames_need_their_flag_and_one_record() -> None:
 
 @pytest.mark.parametrize("flags", [2, 3, 0x8000])
 def test_unknown_flags_are_refused(flags: int) -> None:
-    record = struct.pack("<QIIhBBBBHI", 1, 1, 0, 0, 0, 0, 0, 0, 0, 0)
+    record = struct.pack("<QIIhBBBBHI", 1, 1, 0, 0, 1, 0, 0, 0, 0, 0)
     assert check(message(KINDS["TASKS"], [record], flags)) == BAD_FIELD
 
 
@@ -152,11 +161,16 @@ def test_unknown_flags_are_refused(flags: int) -> None:
 BAD = [
     ("HELLO", 0, b"\0"),                # role
     ("HELLO", 0, b"\3"),
-    ("HELLO", 1, b"\2"),                # resource
-    ("HELLO", 12, b"\0\0\0\0"),         # a doer of no capacity
-    ("HELLO", 16, b"\0\0\0\0"),         # a window below the capacity
+    ("HELLO", 16, b"\0\0\0\0"),         # a slot of no kind
+    ("HELLO", 20, b"\1\0\0\0"),         # and one of two
+    ("HELLO", 16, b"\1\0\0\x02"),       # a capacity that nobody has
+    ("HELLO", 28, b"\0\0\0\0"),         # a window below the capacity
+    ("WELCOME", 40, b"\0\0\0\0"),
+    ("CREDIT", 4, b"\1\0\0\0"),
     ("TASKS", 8, b"\0\0\0\0"),          # no function
-    ("TASKS", 18, b"\2"),               # resource
+    ("TASKS", 18, b"\0"),               # no place will do
+    ("TASKS", 18, b"\x08"),
+    ("TASKS", 22, b"\x11\x27"),         # more than a whole GPU
     ("FUNCTION", 0, b"\0\0\0\0"),
     ("OUTCOMES", 16, b"\0"),            # status
     ("OUTCOMES", 16, b"\x09"),
@@ -173,7 +187,7 @@ def test_values_that_the_page_does_not_give_are_refused(kind: str, offset: int, 
 
 
 def test_a_name_over_its_limit_is_refused() -> None:
-    record = struct.pack("<BBHIIIII", 1, 0, 0x030B, 9, 0, 0, 0, 256) + b"x" * 256
+    record = struct.pack(HELLO, 1, 0, 0x030B, 9, 0, -1, 0, 0, 0, 0, 256) + b"x" * 256
     assert check(message(KINDS["HELLO"], [record])) == BAD_FIELD
 
 
@@ -230,7 +244,7 @@ def test_a_good_message_with_some_bytes_changed(case: Case, data: st.DataObject)
 
 @given(st.lists(st.tuples(st.integers(1, 2**64 - 1), st.integers(1, 2**32 - 1), st.binary(max_size=40)), max_size=20))
 def test_tasks_come_back_as_they_were(tasks: list[tuple[int, int, bytes]]) -> None:
-    packed = [(struct.pack("<QIIhBBBBHI", t, f, len(p), 0, 0, 0, 0, 0, 0, 0), p) for t, f, p in tasks]
+    packed = [(struct.pack("<QIIhBBBBHI", t, f, len(p), 0, 7, 0, 0, 0, 0, 0), p) for t, f, p in tasks]
     data = message(KINDS["TASKS"], [a + b for a, b in packed])
     assert split(data) == (KINDS["TASKS"], packed)
 

@@ -1,28 +1,36 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """See arrivals.pxd, the contents page."""
+from libc.stdio cimport snprintf
 from libc.stdlib cimport realloc
 from libc.string cimport memcpy, memset, strdup, strlen
 
-from covey.broker.desk cimport (
-    FAULTS_MAX, NO_TASK, SETUP_BROKE, UNKNOWN_TASK, desk_add_errand, desk_cargo_done, desk_forget_blames,
-    desk_forget_blames_of, desk_release_body)
 from covey.broker.bodies cimport bodies_learn
 from covey.broker.departures cimport departures_carry_out
+from covey.broker.desk cimport (
+    FAULTS_MAX, FIRST_DIAL, LEAVE, NO_TASK, SETUP_BROKE, UNKNOWN_TASK, desk_add_errand, desk_cargo_done, desk_farewell,
+    desk_forget_blames, desk_forget_blames_of, desk_port_of, desk_release_body)
 from covey.broker.peers cimport (
-    ASKING, DOING, DYING, HOST_MAX, STRANGER, Peer, peers_add, peers_close_batch, peers_find, peers_post,
+    ASKING, DOING, DYING, GREETING, STRANGER, Peer, peers_add, peers_close_batch, peers_find, peers_post,
     peers_record, peers_remove, peers_tell)
+from covey.broker.relays cimport (
+    relays_join_asker, relays_join_doer, relays_knows, relays_name, relays_offer, relays_on_credit, relays_on_welcome,
+    relays_tell)
 from covey.broker.scheduler cimport (
-    ACCEPTED, DUPLICATE, LEFT_CRASHED, LEFT_KILLED, LEFT_LOST, LEFT_PLANNED, Cargo, Totals, Verdict, scheduler_find,
-    scheduler_on_asker_joined, scheduler_on_asker_left, scheduler_on_cancel, scheduler_on_doer_joined,
-    scheduler_on_doer_left, scheduler_on_given_back, scheduler_on_heard, scheduler_on_outcome, scheduler_on_started,
-    scheduler_on_task, scheduler_totals)
+    ACCEPTED, DUPLICATE, LEFT_CRASHED, LEFT_KILLED, LEFT_LOST, LEFT_PLANNED, Cargo, Verdict, scheduler_doer_of,
+    scheduler_find, scheduler_on_asker_left, scheduler_on_cancel, scheduler_on_doer_left, scheduler_on_given_back,
+    scheduler_on_heard, scheduler_on_outcome, scheduler_on_retract, scheduler_on_started, scheduler_on_task)
+from covey.link.pieces cimport pieces_join
 from covey.link.post cimport letter_of_bale
 from covey.wire.bale cimport bale_drop, bale_hold
 from covey.wire.protocol cimport (
-    ASKER, BAD_ROLE, BAD_VERSION, BYE, CANCEL, FORCE, FORGET, FUNCTION, HELLO, OTHER_VERSION, OUTCOMES, OUTPUT, REFUSE,
-    REFUSED, RETRACTED, SETUP_FAILED, STARTED, STOP, TASKS, WELCOME, CancelRecord, ForgetRecord, FunctionRecord, Header,
+    ASKER, BAD_FIELD, BAD_NAME, BAD_PYTHON, BAD_VERSION, BYE, CANCEL, CREDIT, DOER, FORCE, FORGET, FUNCTION, HELLO,
+    NOT_ALLOWED, OTHER_VERSION, OUTCOMES, OUTPUT, PIECES, REFUSE, REFUSED, RESOURCES, RETRACT, RETRACTED, SETUP_FAILED,
+    STARTED, STOP, TASKS, WELCOME, WHO_ARE_YOU, CancelRecord, CreditRecord, ForgetRecord, FunctionRecord, Header,
     HelloRecord, OutcomeRecord, OutputRecord, RefuseRecord, RetractedRecord, TaskRecord, TicketRecord, WelcomeRecord,
     wire_check)
+
+# Seconds before a peer that will not have us is dialled again.
+cdef double REFUSED_PATIENCE = 3.0
 
 # What a dead slot sent before it died is in the socket already; so long it is waited for, lest a task
 # whose outcome is on the way be blamed for the death.
@@ -32,21 +40,6 @@ cdef double LAST_WORDS = 0.02
 cdef double KEEPER_PATIENCE = 5.0
 
 
-cdef int _note_index(int32_t** table, uint32_t* room, int32_t index, int32_t peer) noexcept nogil:
-    cdef int32_t* grown
-    cdef uint32_t wanted = room[0] if room[0] else 16
-    while wanted <= <uint32_t> index:
-        wanted *= 2
-    if wanted != room[0]:
-        grown = <int32_t*> realloc(table[0], wanted * sizeof(int32_t))
-        if grown == NULL:
-            return -1
-        table[0] = grown
-        room[0] = wanted
-    table[0][index] = peer
-    return 0
-
-
 cdef void _refuse(Desk* self, int32_t peer, uint32_t reason, const char* text) noexcept nogil:
     cdef RefuseRecord record
     record.reason = reason
@@ -54,40 +47,69 @@ cdef void _refuse(Desk* self, int32_t peer, uint32_t reason, const char* text) n
     peers_tell(&self.peers, peer, REFUSE, &record, sizeof(record), text, record.length)
 
 
-cdef void _on_hello(Desk* self, int32_t peer, const HelloRecord* hello, const char* host, double now) noexcept nogil:
+cdef const char* _unwelcome(Desk* self, const Peer* row, const HelloRecord* hello, const char* name, uint32_t* reason) noexcept nogil:
+    """Why it may not come in, as a sentence for its user; NULL: it may."""
+    if not row.allowed & 1 << hello.role:
+        reason[0] = NOT_ALLOWED
+        return (
+            b"the key it came with is a node's, and a node may not ask for work to be done" if hello.role == ASKER
+            else b"the key it came with is a client's, and a client may not offer to do work")
+    if hello.python != self.python:
+        reason[0] = BAD_PYTHON
+        return b"its Python is another minor version than ours, and functions cannot be read across: use the same on both sides"
+    if hello.role == DOER and hello.relays and relays_knows(self, name, hello.length):
+        reason[0] = BAD_NAME
+        return b"a node of the same name is connected already: give each its own (--name)"
+    return NULL
+
+
+cdef void _on_hello(Desk* self, int32_t peer, const HelloRecord* hello, const char* name, double now) noexcept nogil:
     cdef Peer* row = &self.peers.rows[peer]
     cdef WelcomeRecord welcome
-    cdef Totals totals
-    cdef uint32_t length = hello.length if hello.length < HOST_MAX - 1 else HOST_MAX - 1
+    cdef const char* why
+    cdef uint32_t reason = 0
     cdef int kept
-    if row.index >= 0:
-        _refuse(self, peer, BAD_ROLE, b"this link has said who it is already")
+    why = _unwelcome(self, row, hello, name, &reason)
+    if why != NULL:
+        self.turned_away += 1
+        _refuse(self, peer, reason, why)
         return
-    memcpy(row.host, host, length)
-    row.host[length] = 0
+    relays_name(row, name, hello.length)
     row.pid = hello.pid
     row.number = hello.number
+    row.relays = hello.relays != 0
     if hello.role == ASKER:
-        row.index = scheduler_on_asker_joined(self.scheduler, 1.0, now)
-        kept = _note_index(&self.asker_peers, &self.asker_room, row.index, peer) if row.index >= 0 else -1
-        row.state = ASKING
+        kept = relays_join_asker(self, peer, now)
     else:
-        row.index = scheduler_on_doer_joined(self.scheduler, hello.resource, hello.capacity, hello.window, now)
-        kept = _note_index(&self.doer_peers, &self.doer_room, row.index, peer) if row.index >= 0 else -1
-        row.state = DOING
+        kept = relays_join_doer(self, peer, hello.capacity, hello.window, hello.device, now)
     if kept < 0:
-        peers_remove(&self.peers, peer)
+        _drop_peer(self, peer, LEFT_PLANNED, now)
         return
+    # Tells the others what is offered now, before this one is told.
+    relays_tell(self, now)
     memset(&welcome, 0, sizeof(welcome))
     welcome.peer = <uint32_t> peer
     welcome.tasks = self.credit_tasks
     welcome.bytes = self.credit_bytes
     welcome.beat_ms = <uint32_t> (self.lease * 1000)
-    scheduler_totals(self.scheduler, &totals)
-    welcome.slots = <uint32_t> totals.doers - self.dying
-    peers_tell(&self.peers, peer, WELCOME, &welcome, sizeof(welcome), NULL, 0)
-    if self.closing and row.state == DOING:
+    welcome.pid = self.pid
+    welcome.python = self.python
+    relays_offer(self, welcome.capacity, &welcome.window)
+    welcome.length = <uint32_t> strlen(self.name)
+    peers_tell(&self.peers, peer, WELCOME, &welcome, sizeof(welcome), self.name, welcome.length)
+    self.news = True
+    if self.closing and row.state == DOING and not row.relays:
         peers_tell(&self.peers, peer, STOP, NULL, 0, NULL, 0)
+
+
+cdef int32_t _place(Desk* self, const Peer* row, uint64_t token) noexcept nogil:
+    """The doer that a peer is for this task: a node is one for each kind of place."""
+    cdef int32_t doer
+    if row.relays:
+        doer = scheduler_doer_of(self.scheduler, token)
+        if doer >= 0 and self.doer_peers[doer] == <int32_t> (row - self.peers.rows):
+            return doer
+    return row.index
 
 
 cdef int32_t _function_of(Peer* row, uint32_t number) noexcept nogil:
@@ -135,7 +157,7 @@ cdef void _on_tasks(Desk* self, int32_t peer, Bale* bale, double now) noexcept n
         taken = -1
         if body >= 0:
             taken = scheduler_on_task(
-                self.scheduler, row.index, task.ticket, body, task.resource, task.priority, task.flags,
+                self.scheduler, row.index, task.ticket, body, task.needs, task.share, task.priority, task.flags,
                 task.retries, task.crashes, task.timeout_ms, &cargo, now)
         if taken >= 0:
             bale_hold(bale)
@@ -163,7 +185,8 @@ cdef void _on_outcomes(Desk* self, Peer* row, Bale* bale, double now) noexcept n
     while at < end:
         outcome = <OutcomeRecord*> at
         at += sizeof(OutcomeRecord) + outcome.length
-        verdict = scheduler_on_outcome(self.scheduler, row.index, outcome.ticket, outcome.status, outcome.run_us, now)
+        verdict = scheduler_on_outcome(
+            self.scheduler, _place(self, row, outcome.ticket), outcome.ticket, outcome.status, outcome.run_us, now)
         self.whose[i] = -1
         if verdict.ruling == ACCEPTED:
             self.whose[i] = verdict.asker
@@ -199,7 +222,7 @@ cdef void _on_started(Desk* self, Peer* row, const uint64_t token, double now) n
     cdef int32_t asker
     cdef uint64_t ticket
     cdef TicketRecord* record
-    scheduler_on_started(self.scheduler, row.index, token, now)
+    scheduler_on_started(self.scheduler, _place(self, row, token), token, now)
     if scheduler_find(self.scheduler, token, &asker, &ticket) and asker >= 0:
         record = <TicketRecord*> peers_record(
             &self.peers, self.asker_peers[asker], STARTED, sizeof(TicketRecord))
@@ -226,10 +249,12 @@ cdef void _on_output(Desk* self, const OutputRecord* record) noexcept nogil:
 
 cdef void _drop_peer(Desk* self, int32_t peer, int why, double now) noexcept nogil:
     cdef Peer* row = &self.peers.rows[peer]
+    cdef int kind
     cdef uint32_t i
     # Orders given before name numbers that the next to join may get.
     departures_carry_out(self, now)
     if row.state == ASKING:
+        self.above -= row.relays
         scheduler_on_asker_left(self.scheduler, row.index, now)
         self.asker_peers[row.index] = -1
         desk_forget_blames_of(self, row.index)
@@ -239,47 +264,85 @@ cdef void _drop_peer(Desk* self, int32_t peer, int why, double now) noexcept nog
     elif row.state == DYING:
         self.dying -= 1
     if row.state == DOING or row.state == DYING:
-        scheduler_on_doer_left(self.scheduler, row.index, why, now)
-        # The orders that name this doer are carried out while its row still says who it was.
-        departures_carry_out(self, now)
-        self.doer_peers[row.index] = -1
+        self.offer_is_old = True
+        for kind in range(RESOURCES):
+            if row.places[kind] < 0:
+                continue
+            scheduler_on_doer_left(self.scheduler, row.places[kind], why, now)
+            # The orders that name this doer are carried out while its row still says who it was.
+            departures_carry_out(self, now)
+            self.doer_peers[row.places[kind]] = -1
+    self.news = True
     peers_remove(&self.peers, peer)
+
+
+cdef void arrivals_cut_off(Desk* self, int32_t peer, double now) noexcept nogil:
+    _drop_peer(self, peer, LEFT_LOST, now)
 
 
 cdef void _on_bye(Desk* self, int32_t peer, const RefuseRecord* record, Bale* bale, double now) noexcept nogil:
     cdef uint32_t i
-    if record.reason == SETUP_FAILED and bale.count == 2:
+    if record.reason == SETUP_FAILED and bale.count == 2 and not self.peers.rows[peer].relays:
         desk_add_errand(self, SETUP_BROKE, self.peers.rows[peer].pid, bale)
         for i in range(self.peers.room):
             if self.peers.rows[i].state == ASKING:
                 peers_close_batch(&self.peers, <int32_t> i, 0, NULL)
                 peers_post(&self.peers, <int32_t> i, letter_of_bale(bale))
+    desk_farewell(self, peer, b"it has left", 0)
     _drop_peer(self, peer, LEFT_PLANNED, now)
 
 
-cdef void arrivals_receive(Desk* self, const uint8_t* route, size_t route_size, Bale* bale, double now) noexcept nogil:
+cdef void _on_refusal(Desk* self, int32_t peer, const RefuseRecord* record, const char* text, double now) noexcept nogil:
+    """The other end of a connection that we dialled will not have us."""
+    cdef char why[200]
+    snprintf(why, sizeof(why), "%.*s", <int> min(record.length, <uint32_t> sizeof(why) - 1), text)
+    desk_farewell(self, peer, why, 0 if record.reason == WHO_ARE_YOU else REFUSED_PATIENCE)
+    _drop_peer(self, peer, LEFT_LOST, now)
+
+
+cdef void arrivals_receive(
+        Desk* self, const uint8_t* route, size_t route_size, int allowed, Bale* bale, double now) noexcept nogil:
     cdef int kind = wire_check(bale.frames[0].data, bale.frames[0].size, bale.count - 1)
     cdef int32_t peer = peers_find(&self.peers, route, route_size)
+    cdef Bale* whole
+    cdef int place
+    if kind == PIECES:
+        whole = pieces_join(bale)
+        bale_drop(bale)
+        if whole == NULL:
+            self.malformed += 1
+            return
+        bale = whole
+        kind = wire_check(bale.frames[0].data, bale.frames[0].size, bale.count - 1)
+        # Not in itself again.
+        kind = BAD_FIELD if kind == PIECES else kind
     self.messages_in += 1
     if peer < 0:
-        # A stranger may only introduce himself.
-        if kind == HELLO or kind == OTHER_VERSION:
+        # A stranger may only introduce himself. One who thinks that he is known is told otherwise, once.
+        if kind > 0 or kind == OTHER_VERSION:
             peer = peers_add(&self.peers, route, route_size)
         if peer < 0:
             self.malformed += 1
         elif kind == HELLO and (<Header*> bale.frames[0].data).count == 1:
+            self.peers.rows[peer].allowed = <uint8_t> allowed
             _receive(self, peer, kind, bale, now)
-        else:
+        elif kind == OTHER_VERSION:
             self.malformed += 1
+            self.turned_away += 1
             _refuse(self, peer, BAD_VERSION, b"another version of covey's protocol is spoken here: use the same covey on both sides")
+        else:
+            _refuse(self, peer, WHO_ARE_YOU, b"this link is not known here any more")
     elif kind < 0:
         self.malformed += 1
         self.peers.rows[peer].faults += 1
         if self.peers.rows[peer].faults >= FAULTS_MAX:
+            desk_farewell(self, peer, b"what it sends is not covey's protocol, or another version of it", REFUSED_PATIENCE)
             _drop_peer(self, peer, LEFT_LOST, now)
     else:
         if self.peers.rows[peer].state == DOING:
-            scheduler_on_heard(self.scheduler, self.peers.rows[peer].index, now)
+            for place in range(RESOURCES):
+                if self.peers.rows[peer].places[place] >= 0:
+                    scheduler_on_heard(self.scheduler, self.peers.rows[peer].places[place], now)
         _receive(self, peer, kind, bale, now)
     bale_drop(bale)
 
@@ -317,11 +380,23 @@ cdef void _receive(Desk* self, int32_t peer, int kind, Bale* bale, double now) n
     elif kind == RETRACTED and does:
         for i in range(count):
             scheduler_on_given_back(
-                self.scheduler, row.index, (<RetractedRecord*> at)[i].ticket, (<RetractedRecord*> at)[i].given_back != 0, now)
+                self.scheduler, _place(self, row, (<RetractedRecord*> at)[i].ticket), (<RetractedRecord*> at)[i].ticket,
+                (<RetractedRecord*> at)[i].given_back != 0, now)
     elif kind == OUTPUT and does:
         for _ in range(count):
             _on_output(self, <OutputRecord*> at)
             at += sizeof(OutputRecord) + (<OutputRecord*> at).length
+    elif kind == RETRACT and asks:
+        for i in range(count):
+            scheduler_on_retract(self.scheduler, row.index, (<TicketRecord*> at)[i].ticket, now)
+    elif kind == CREDIT and does and row.relays and count == 1:
+        relays_on_credit(self, peer, <CreditRecord*> at, now)
+    elif kind == WELCOME and row.state == GREETING and count == 1:
+        relays_on_welcome(self, peer, <WelcomeRecord*> at, <const char*> at + sizeof(WelcomeRecord), now)
+    elif kind == REFUSE and count == 1 and desk_port_of(row) >= FIRST_DIAL:
+        _on_refusal(self, peer, <RefuseRecord*> at, <const char*> at + sizeof(RefuseRecord), now)
+    elif kind == STOP and asks and row.relays:
+        desk_add_errand(self, LEAVE, 0, NULL)
     elif kind == BYE and count == 1 and row.state != STRANGER:
         _on_bye(self, peer, <RefuseRecord*> at, bale, now)
     elif count:
@@ -374,6 +449,13 @@ cdef void arrivals_judge_the_dead(Desk* self, double now) noexcept nogil:
         if row.state != DYING or row.judged_at > now:
             continue
         _drop_peer(self, <int32_t> i, _why_it_left(self, row, now), now)
+    if not self.silent:
+        return
+    self.silent = False
+    for i in range(self.peers.room):
+        if self.peers.rows[i].state == DOING and self.peers.rows[i].silent:
+            desk_farewell(self, <int32_t> i, b"nothing was heard from it for too long", 0)
+            _drop_peer(self, <int32_t> i, LEFT_LOST, now)
 
 
 cdef void arrivals_unreachable(Desk* self, int32_t peer, double now) noexcept nogil:
@@ -381,7 +463,7 @@ cdef void arrivals_unreachable(Desk* self, int32_t peer, double now) noexcept no
     if state == DYING:
         # The judgement comes in its time.
         return
-    if state == DOING:
+    if state == DOING and not self.peers.rows[peer].relays:
         # Its process has died or is dying (a core is being written, perhaps). The keeper will say how, and what ran;
         # should it not, the link counts as lost.
         _begin_dying(self, &self.peers.rows[peer], now + KEEPER_PATIENCE)

@@ -7,16 +7,17 @@ and a clock of their own. Nothing in covey's own line uses this.
 May not know: any rule. Guarantees: a cargo here is a number, never looked at; `feed` and `spin` run whole
 batches in C, so that what they cost is the scheduler and not Python.
 """
-from libc.stdint cimport int16_t, int32_t, uint8_t, uint32_t, uint64_t
+from libc.stdint cimport int16_t, int32_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.stdlib cimport free, realloc
 
 from covey.broker.scheduler cimport (
-    ACCEPTED, ASSIGN, Cargo, Limits, Order, Scheduler, Totals, Verdict, scheduler_decide, scheduler_find,
+    ACCEPTED, ASSIGN, Cargo, Limits, Order, Scheduler, Totals, Verdict, scheduler_capacity, scheduler_decide, scheduler_find,
     scheduler_free, scheduler_new, scheduler_next_order, scheduler_next_time, scheduler_on_asker_joined,
     scheduler_on_asker_left, scheduler_on_cancel, scheduler_on_doer_joined, scheduler_on_doer_left,
+    scheduler_on_doer_resized,
     scheduler_on_drain, scheduler_on_function_forgotten, scheduler_on_given_back, scheduler_on_heard,
-    scheduler_on_outcome, scheduler_on_started, scheduler_on_task, scheduler_totals, scheduler_validate)
-from covey.wire.protocol cimport VALUE
+    scheduler_on_outcome, scheduler_on_retract, scheduler_on_started, scheduler_on_task, scheduler_totals, scheduler_validate)
+from covey.wire.protocol cimport NEEDS_CPU, RESOURCES, VALUE
 
 from covey.broker.records import BoardTotals, OrderKind, OrderRecord, Ruling, VerdictRecord
 from covey.settings import Settings
@@ -52,6 +53,7 @@ cdef class Board:
         if settings is None:
             settings = Settings()
         limits.quantum = settings.quantum
+        limits.relay_quantum = settings.relay_quantum
         limits.lone_above = settings.lone_above
         limits.retract_after = settings.retract_after
         limits.lease = settings.lease
@@ -75,8 +77,11 @@ cdef class Board:
     def asker_left(self, int32_t asker, double now):
         return scheduler_on_asker_left(self.scheduler, asker, now)
 
-    def doer_joined(self, double now, int resource=0, uint32_t capacity=1, uint32_t window=1024):
-        return scheduler_on_doer_joined(self.scheduler, resource, capacity, window, now)
+    def doer_joined(self, double now, int kind=0, uint32_t capacity=1, uint32_t window=1024, *, bint relays=False):
+        return scheduler_on_doer_joined(self.scheduler, kind, capacity, window, relays, now)
+
+    def doer_resized(self, int32_t doer, uint32_t capacity, uint32_t window, double now):
+        return scheduler_on_doer_resized(self.scheduler, doer, capacity, window, now)
 
     def doer_left(self, int32_t doer, int why, double now):
         return scheduler_on_doer_left(self.scheduler, doer, why, now)
@@ -90,7 +95,7 @@ cdef class Board:
     def function_forgotten(self, int32_t function):
         return scheduler_on_function_forgotten(self.scheduler, function)
 
-    def task(self, int32_t asker, uint64_t ticket, double now, *, int32_t function=0, int resource=0,
+    def task(self, int32_t asker, uint64_t ticket, double now, *, int32_t function=0, int needs=NEEDS_CPU, uint16_t share=0,
              int16_t priority=0, uint8_t flags=0, uint8_t retries=0, uint8_t crashes=0, uint32_t timeout_ms=0,
              size_t cargo=0, uint32_t length=0):
         """The task's row, or a Refusal."""
@@ -99,7 +104,7 @@ cdef class Board:
         parcel.offset = 0
         parcel.length = length
         return scheduler_on_task(
-            self.scheduler, asker, ticket, function, resource, priority, flags, retries, crashes, timeout_ms,
+            self.scheduler, asker, ticket, function, needs, share, priority, flags, retries, crashes, timeout_ms,
             &parcel, now)
 
     def started(self, int32_t doer, uint64_t token, double now):
@@ -115,6 +120,9 @@ cdef class Board:
 
     def cancel(self, int32_t asker, uint64_t ticket, double now, *, bint force=False):
         return scheduler_on_cancel(self.scheduler, asker, ticket, force, now)
+
+    def retract(self, int32_t asker, uint64_t ticket, double now):
+        return scheduler_on_retract(self.scheduler, asker, ticket, now)
 
     def find(self, uint64_t token):
         """Whose a token is: (asker, ticket), or None."""
@@ -136,37 +144,40 @@ cdef class Board:
             found.append(OrderRecord(
                 OrderKind(order.kind), order.doer, order.asker, order.function, order.token, order.ticket,
                 <size_t> order.cargo.bale, order.cargo.length, order.timeout_ms, order.status, order.attempt,
-                order.flags, order.crashes, order.resource, order.retries, order.priority))
+                order.flags, order.crashes, order.needs, order.retries, order.priority, order.share))
         return found
 
     def validate(self):
         """0, or the number of the first invariant that does not hold (validate.pxd lists them)."""
         return scheduler_validate(self.scheduler)
 
+    def capacity(self, int kind):
+        return scheduler_capacity(self.scheduler, kind)
+
     def totals(self):
         cdef Totals totals
         scheduler_totals(self.scheduler, &totals)
         return BoardTotals(
             totals.waiting, totals.assigned, totals.running, totals.accepted, totals.ended, totals.stale,
-            totals.retried, totals.crashes, totals.losses, totals.retracted, totals.doers, totals.askers,
-            totals.decisions)
+            totals.retried, totals.crashes, totals.losses, totals.retracted, totals.given_back, totals.doers,
+            totals.askers, totals.decisions, tuple([totals.capacity[kind] for kind in range(RESOURCES)]))
 
-    def feed(self, int32_t asker, uint64_t count, double now, *, int32_t function=0, int resource=0):
+    def feed(self, int32_t asker, uint64_t count, double now, *, int32_t function=0, int needs=NEEDS_CPU):
         """Tasks with tickets that count up, until `count` are taken or one is refused; how many were taken."""
         cdef uint64_t taken = 0
         with nogil:
-            while taken < count and self._feed_one(asker, function, resource, now):
+            while taken < count and self._feed_one(asker, function, needs, now):
                 taken += 1
         return taken
 
-    cdef bint _feed_one(self, int32_t asker, int32_t function, int resource, double now) noexcept nogil:
+    cdef bint _feed_one(self, int32_t asker, int32_t function, int needs, double now) noexcept nogil:
         cdef Cargo parcel
         cdef int32_t taken
         parcel.bale = NULL
         parcel.offset = 0
         parcel.length = 0
         taken = scheduler_on_task(
-            self.scheduler, asker, self.next_ticket, function, resource, 0, 0, 0, 0, 0, &parcel, now)
+            self.scheduler, asker, self.next_ticket, function, needs, 0, 0, 0, 0, 0, 0, &parcel, now)
         self.next_ticket += taken >= 0
         return taken >= 0
 
@@ -202,7 +213,7 @@ cdef class Board:
                     verdict = scheduler_on_outcome(self.scheduler, flight.doer, flight.token, VALUE, run_us, now)
                     done += verdict.ruling == ACCEPTED
                     if asker >= 0:
-                        self._feed_one(asker, 0, 0, now)
+                        self._feed_one(asker, 0, NEEDS_CPU, now)
         return now
 
     cdef bint _fly(self, const Order* order) noexcept nogil:

@@ -3,12 +3,15 @@
 
 Why each rule, in the order they are applied:
   * A suspect (slots died under it) gets a doer of its own, so that its next crash blames nobody else.
-  * A doer with a place free takes whatever is next, the warmest first.
+  * A doer with a place free takes whatever is next, the warmest first. Places of CPUs are given before those of
+    GPUs, so that what any doer may do leaves the GPUs to what needs them; what only prefers a GPU gets one while
+    nobody waits who has no other choice.
   * A busy one may get more, so that it never waits for us: as much as it can do in `quantum`, or one task
     of at most `lone_above`. Never behind one where nothing has moved for `retract_after`.
   * What waits at such a doer while another is idle, and nothing waits here, is asked back: the newest
-    half at a time, and none of it goes there again before something moves there.
-  * If the task whose turn it is fits nowhere, no other is tried: it would be overtaken for ever.
+    half at a time, of what the idle one may do, and none of it goes there again before something moves there.
+  * If the task whose turn it is at a kind of doers fits at none of them, no other is tried: it would be overtaken
+    for ever.
 
 None of it looks through doers or tasks: the work for a decision does not grow with either.
 """

@@ -4,18 +4,19 @@ from libc.math cimport INFINITY
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
 
 from covey.broker.agenda cimport agenda_drop, agenda_first, agenda_put, task_stamp
-from covey.broker.doers cimport doer_ask, doer_settle, doer_take
+from covey.broker.doers cimport doer_ask, doer_bar, doer_settle, doer_take
 from covey.broker.endings cimport doer_unload, task_stop, task_withdraw
 from covey.broker.orders cimport ASSIGN, DISMISS, LEFT_LOST, Order
-from covey.broker.shares cimport share_charge, share_first, share_remove
+from covey.broker.shares cimport share_charge, share_first, share_remove, share_waiting
 from covey.broker.tables cimport (
-    CONDEMNED, DEEP, DISMISSED, EMPTY, LONE, NOWHERE, PARTLY, POOLS, RUNNING, SOLO, STALLED, TICKS_A_SECOND,
-    TIMED, TIMEOUT, DoerRow, Due, Pool, TaskRow, links_push_back, links_remove, order_new, token_of)
-from covey.wire.protocol cimport LOST, TIMED_OUT
+    CONDEMNED, DEEP, DISMISSED, EMPTY, KINDS, LONE, MASKS, NOWHERE, PARTLY, QUEUED, RELAYS, RUNNING, SOLO, STALLED,
+    TICKS_A_SECOND, TIMED, TIMEOUT, DoerRow, Due, Pool, TaskRow, links_push_back, links_remove, order_new,
+    served_by, token_of)
+from covey.wire.protocol cimport CPU, CPU_BESIDE, GPU, LOST, NEEDS_GPU, NEEDS_GPU_FIRST, TIMED_OUT
 
 cdef enum:
     LONGEST_RUN = 16            # tasks in a row for one busy doer; few, or two doers would not share a short burst
-    LOOKS = 4                   # laden doers looked at for one that should give back
+    LOOKS = 4                   # laden doers of a kind looked at for one that should give back
 
 
 cdef inline uint32_t _estimate(const Scheduler* self, int32_t function) noexcept nogil:
@@ -33,7 +34,7 @@ cdef void _assign(Scheduler* self, int32_t task, int32_t doer, uint32_t cost, Or
     row.attempt += 1
     if row.attempt == 0:
         row.attempt = 1
-    share_charge(self, row.asker, row.resource, cost)
+    share_charge(self, row.asker, self.doers[doer].kind, cost)
     doer_take(self, doer, task, now)
     self.decisions += 1
     order.doer = doer
@@ -46,20 +47,21 @@ cdef void _assign(Scheduler* self, int32_t task, int32_t doer, uint32_t cost, Or
     order.attempt = row.attempt
     order.flags = row.flags
     order.crashes = row.crashes
-    order.resource = row.resource
+    order.needs = row.needs
+    order.share = row.share
     order.retries = row.retries
     order.priority = row.priority
     doer_settle(self, doer, False)
 
 
 cdef void _shut(Scheduler* self, int32_t doer) noexcept nogil:
-    links_remove(self.place_links, &self.pools[self.doers[doer].resource].places[self.doers[doer].place], doer)
+    links_remove(self.place_links, &self.pools[self.doers[doer].kind].places[self.doers[doer].place], doer)
     self.doers[doer].place = NOWHERE
 
 
 # A busy doer that may have a task of this cost behind what it has, or -1. One that is found full is shut
 # until something ends there, so that each is found full once for each time it is opened.
-cdef int32_t _busy_doer(Scheduler* self, Pool* pool, uint32_t cost, double now) noexcept nogil:
+cdef int32_t _busy_doer(Scheduler* self, Pool* pool, int kind, uint32_t cost, double now) noexcept nogil:
     cdef DoerRow* row
     cdef int32_t doer
     cdef uint32_t run
@@ -86,11 +88,12 @@ cdef int32_t _busy_doer(Scheduler* self, Pool* pool, uint32_t cost, double now) 
             break
         _shut(self, doer)
     if pool.runner != doer:
-        run = pool.waiting // (2 * pool.places[DEEP].length)
-        if <uint64_t> run * cost * LONGEST_RUN > row.room:
-            run = <uint32_t> (row.room // (<uint64_t> cost * LONGEST_RUN))
         pool.runner = doer
-        pool.run_left = 1 if run == 0 else LONGEST_RUN if run > LONGEST_RUN else run
+        pool.run_left = 1
+        if row.room >= <uint64_t> cost * LONGEST_RUN * 2:
+            run = share_waiting(self, kind) // (2 * pool.places[DEEP].length)
+            run = min(run, <uint32_t> min(row.room // (<uint64_t> cost * LONGEST_RUN), <uint64_t> LONGEST_RUN))
+            pool.run_left = max(run, 1)
     return doer
 
 
@@ -104,23 +107,56 @@ cdef void _rotate(Scheduler* self, Pool* pool, int32_t doer) noexcept nogil:
         links_push_back(self.place_links, &pool.places[DEEP], doer)
 
 
-cdef void _give(Scheduler* self, int resource, double now) noexcept nogil:
-    cdef Pool* pool = &self.pools[resource]
+# The kinds in the order in which their places are given away: what any doer may do takes a GPU last.
+cdef inline int _nth_kind(int n) noexcept nogil:
+    return CPU if n == 0 else CPU_BESIDE if n == 1 else GPU
+
+
+cdef inline int32_t _free_doer(const Pool* pool) noexcept nogil:
+    return pool.places[EMPTY].head if pool.places[EMPTY].head >= 0 else pool.places[PARTLY].head
+
+
+cdef void _give_places(Scheduler* self, int kind, double now) noexcept nogil:
+    cdef Pool* pool
+    cdef Order* order
+    cdef int32_t task, doer, better
+    while True:
+        pool = &self.pools[kind]
+        doer = _free_doer(pool)
+        if doer < 0:
+            return
+        task = share_first(self, kind)
+        if task < 0:
+            return
+        if self.tasks[task].needs == NEEDS_GPU_FIRST and kind == CPU and not self.lines[<int> NEEDS_GPU].waiting:
+            # It goes where nothing but a GPU would do only while nobody waits who has no other choice.
+            better = _free_doer(&self.pools[GPU])
+            if better >= 0:
+                doer = better
+                pool = &self.pools[GPU]
+        order = order_new(self, ASSIGN)
+        if order == NULL:
+            return
+        share_remove(self, task)
+        _assign(self, task, doer, _estimate(self, self.tasks[task].function), order, now)
+        if self.doers[doer].place == PARTLY and pool.places[PARTLY].tail != doer:
+            links_remove(self.place_links, &pool.places[PARTLY], doer)
+            links_push_back(self.place_links, &pool.places[PARTLY], doer)
+
+
+cdef void _give_ahead(Scheduler* self, int kind, double now) noexcept nogil:
+    cdef Pool* pool = &self.pools[kind]
     cdef Order* order
     cdef uint32_t cost
     cdef int32_t task, doer
     while True:
-        task = share_first(self, resource)
+        task = share_first(self, kind)
         if task < 0:
             return
         cost = _estimate(self, self.tasks[task].function)
-        doer = pool.places[EMPTY].head
+        doer = _busy_doer(self, pool, kind, cost, now)
         if doer < 0:
-            doer = pool.places[PARTLY].head
-        if doer < 0:
-            doer = _busy_doer(self, pool, cost, now)
-            if doer < 0:
-                return
+            return
         order = order_new(self, ASSIGN)
         if order == NULL:
             return
@@ -128,9 +164,21 @@ cdef void _give(Scheduler* self, int resource, double now) noexcept nogil:
         _assign(self, task, doer, cost, order, now)
         if pool.runner == doer:
             _rotate(self, pool, doer)
-        elif self.doers[doer].place == PARTLY and pool.places[PARTLY].tail != doer:
-            links_remove(self.place_links, &pool.places[PARTLY], doer)
-            links_push_back(self.place_links, &pool.places[PARTLY], doer)
+
+
+# A doer that may have a suspect at once, or -1. A loop sees to it itself that a suspect is alone there.
+cdef int32_t _suspects_doer(const Scheduler* self, const Pool* pool) noexcept nogil:
+    cdef int place
+    cdef int32_t doer = pool.reserved
+    if doer >= 0 and self.doers[doer].assigned == 0:
+        return doer
+    if pool.places[EMPTY].head >= 0:
+        return pool.places[EMPTY].head
+    for place in range(PARTLY, DEEP + 1):
+        doer = pool.places[place].head
+        if doer >= 0 and self.doers[doer].marks & RELAYS:
+            return doer
+    return -1
 
 
 cdef void _reserve(Scheduler* self, Pool* pool) noexcept nogil:
@@ -142,38 +190,67 @@ cdef void _reserve(Scheduler* self, Pool* pool) noexcept nogil:
             return
 
 
-cdef void _give_suspects(Scheduler* self, int resource, double now) noexcept nogil:
-    cdef Pool* pool = &self.pools[resource]
+cdef bint _give_suspect(Scheduler* self, int32_t task, double now) noexcept nogil:
+    cdef Pool* pool
     cdef Order* order
-    cdef int32_t task, doer
-    while pool.suspects.head >= 0:
-        doer = pool.places[EMPTY].head
-        if pool.reserved >= 0 and self.doers[pool.reserved].assigned == 0:
-            doer = pool.reserved
-        if doer < 0:
-            if pool.reserved < 0:
-                _reserve(self, pool)
-            return
-        order = order_new(self, ASSIGN)
-        if order == NULL:
-            return
-        if doer == pool.reserved:
-            pool.reserved = -1
-        task = pool.suspects.head
-        task_withdraw(self, task)
-        self.doers[doer].marks |= SOLO
-        _assign(self, task, doer, _estimate(self, self.tasks[task].function), order, now)
-    if pool.reserved >= 0:
-        doer = pool.reserved
+    cdef int32_t doer = -1
+    cdef int n
+    for n in range(KINDS):
+        pool = &self.pools[_nth_kind(n)]
+        if self.tasks[task].needs >> _nth_kind(n) & 1:
+            doer = _suspects_doer(self, pool)
+            if doer >= 0:
+                break
+    if doer < 0:
+        return False
+    order = order_new(self, ASSIGN)
+    if order == NULL:
+        return False
+    if doer == pool.reserved:
         pool.reserved = -1
-        doer_settle(self, doer, False)
+    task_withdraw(self, task)
+    if not self.doers[doer].marks & RELAYS:
+        self.doers[doer].marks |= SOLO
+    _assign(self, task, doer, _estimate(self, self.tasks[task].function), order, now)
+    return True
+
+
+cdef void _give_suspects(Scheduler* self, double now) noexcept nogil:
+    cdef Pool* pool
+    cdef int mask, n, kind
+    cdef bint expected
+    for n in range(1, MASKS):
+        mask = 7 - n if n == 3 or n == 4 else n     # those first that fewer kinds may do
+        while self.lines[mask].suspects.head >= 0 and _give_suspect(self, self.lines[mask].suspects.head, now):
+            pass
+        if self.lines[mask].suspects.head < 0:
+            continue
+        expected = False
+        for kind in range(KINDS):
+            expected = expected or (mask >> kind & 1 and self.pools[kind].reserved >= 0)
+        for kind in range(KINDS):
+            if mask >> _nth_kind(kind) & 1 and not expected:
+                _reserve(self, &self.pools[_nth_kind(kind)])
+                expected = self.pools[_nth_kind(kind)].reserved >= 0
+    for kind in range(KINDS):
+        pool = &self.pools[kind]
+        if pool.reserved >= 0 and not self.suspected & served_by(kind):
+            n = pool.reserved
+            pool.reserved = -1
+            doer_settle(self, n, False)
 
 
 # Places that are free and have nothing to come: neither waiting here nor on its way back.
-cdef int64_t _wanting(const Pool* pool) noexcept nogil:
-    if pool.waiting or pool.suspects.length:
+cdef int64_t _wanting(const Scheduler* self, int kind) noexcept nogil:
+    cdef const Pool* pool = &self.pools[kind]
+    cdef int64_t places = <int64_t> pool.places[EMPTY].length + pool.places[PARTLY].length
+    cdef int mask
+    if places == 0 or (self.wanted | self.suspected) & served_by(kind):
         return 0
-    return <int64_t> pool.places[EMPTY].length + pool.places[PARTLY].length - pool.asked
+    for mask in range(1, MASKS):
+        if mask >> kind & 1:
+            places -= self.lines[mask].asked
+    return places
 
 
 # Whether what waits at the doer has waited too long, or is going to.
@@ -181,31 +258,47 @@ cdef bint _overdue(const Scheduler* self, const DoerRow* row, double now) noexce
     cdef double still
     if _since(row, now) >= self.limits.retract_after:
         return True
+    if row.capacity == 0:
+        return True
     still = <double> (row.backlog - self.tasks[row.tail].cost) / TICKS_A_SECOND / row.capacity - _since(row, now)
     return still > self.limits.retract_after
 
 
-cdef void _take_back(Scheduler* self, int resource, double now) noexcept nogil:
-    cdef Pool* pool = &self.pools[resource]
-    cdef DoerRow* row
-    cdef int32_t doer = pool.laden.head
-    cdef int32_t following, task
-    cdef uint32_t count
+# Asks the newest half back of what waits at a doer and a doer of `kind` may do; how much was asked.
+cdef uint32_t _ask_back(Scheduler* self, int32_t doer, int kind) noexcept nogil:
+    cdef DoerRow* row = &self.doers[doer]
+    cdef uint32_t most = (row.assigned - row.running + 1) >> 1
+    cdef uint32_t count = 0
+    cdef uint8_t needs = 0
+    cdef int32_t task = row.tail
+    while count < most and task >= 0 and self.tasks[task].state == QUEUED:
+        needs |= self.tasks[task].needs
+        if self.tasks[task].needs >> kind & 1:
+            if doer_ask(self, task) < 0:
+                break
+            self.retracted += 1
+            count += 1
+        task = self.tasks[task].prev
+    if count == 0:
+        # All of it was looked at in vain: that is done once only.
+        row.upcoming_needs = needs
+    else:
+        row.marks |= STALLED
+        doer_settle(self, doer, False)
+    return count
+
+
+# Takes back from doers of kind `there` for idle ones of kind `here`.
+cdef void _take_back(Scheduler* self, int here, int there, double now) noexcept nogil:
+    cdef int32_t doer = self.pools[there].laden.head
+    cdef int32_t following
     cdef int looks = LOOKS
-    while doer >= 0 and looks > 0 and _wanting(pool) > 0:
+    while doer >= 0 and looks > 0 and _wanting(self, here) > 0:
         looks -= 1
         following = self.laden_links[doer].next
-        row = &self.doers[doer]
-        if _overdue(self, row, now):
-            count = (row.assigned - row.running + 1) >> 1
-            task = row.tail
-            while count > 0 and doer_ask(self, task) == 0:
-                self.retracted += 1
-                count -= 1
-                task = self.tasks[task].prev
-            row.marks |= STALLED
-            doer_settle(self, doer, False)
-            looks = LOOKS
+        if self.doers[doer].upcoming_needs >> here & 1 and _overdue(self, &self.doers[doer], now):
+            if _ask_back(self, doer, here):
+                looks = LOOKS
         doer = following
 
 
@@ -248,39 +341,63 @@ cdef void _judge(Scheduler* self, double now) noexcept nogil:
             continue
         order.doer = due.index
         order.status = LOST
-        doer.marks |= CONDEMNED | DISMISSED
+        doer_bar(self, due.index, CONDEMNED | DISMISSED)
         doer_unload(self, due.index, LEFT_LOST, now)
         doer_settle(self, due.index, True)
 
 
 cdef void decisions_take(Scheduler* self, double now) noexcept nogil:
-    cdef int resource
+    cdef int n, here, there
+    cdef bint laden = False
     if self.tick >= 0 and self.limits.pause > 0 and now - self.tick > self.limits.pause:
         self.paused += now - self.tick
     self.tick = now
     _judge(self, now)
-    for resource in range(POOLS):
-        if self.pools[resource].suspects.head >= 0 or self.pools[resource].reserved >= 0:
-            _give_suspects(self, resource, now)
-        if self.pools[resource].waiting:
-            _give(self, resource, now)
-        if self.pools[resource].laden.head >= 0:
-            _take_back(self, resource, now)
+    if self.suspected or self.pools[CPU].reserved >= 0 or self.pools[GPU].reserved >= 0 or (
+            self.pools[CPU_BESIDE].reserved >= 0):
+        _give_suspects(self, now)
+    if self.wanted:
+        # Free places of every kind come before a queue behind anything.
+        for n in range(KINDS):
+            _give_places(self, _nth_kind(n), now)
+        for n in range(KINDS):
+            _give_ahead(self, _nth_kind(n), now)
+    for there in range(KINDS):
+        laden = laden or self.pools[there].laden.head >= 0
+    if laden:
+        for here in range(KINDS):
+            if _wanting(self, here) > 0:
+                # Its own kind first: whatever waits there it may do.
+                for n in range(KINDS):
+                    _take_back(self, here, (here + n) % KINDS, now)
+
+
+# When something that waits at a busy doer is to be taken back for an idle one of that kind; infinity if nothing is.
+cdef double _next_retraction(const Scheduler* self, int here) noexcept nogil:
+    cdef double soonest = INFINITY
+    cdef int32_t doer
+    cdef int there, looks
+    for there in range(KINDS):
+        doer = self.pools[there].laden.head
+        looks = LOOKS
+        while doer >= 0 and looks > 0:
+            if self.doers[doer].upcoming_needs >> here & 1:
+                soonest = min(soonest, self.doers[doer].progress + self.limits.retract_after)
+                break
+            looks -= 1
+            doer = self.laden_links[doer].next
+    return soonest
 
 
 cdef double decisions_next_time(Scheduler* self, double now) noexcept nogil:
     cdef double soonest = INFINITY
-    cdef double when
     cdef Due* first = agenda_first(self)
-    cdef Pool* pool
-    cdef int resource
+    cdef int kind
     if first != NULL:
         soonest = first.when
-    for resource in range(POOLS):
-        pool = &self.pools[resource]
-        if pool.laden.head >= 0 and _wanting(pool) > 0:
-            when = self.doers[pool.laden.head].progress + self.limits.retract_after
-            soonest = min(soonest, when)
+    for kind in range(KINDS):
+        if _wanting(self, kind) > 0:
+            soonest = min(soonest, _next_retraction(self, kind))
     # Only who looks often can tell a long silence of the others from one of its own.
     if self.limits.pause > 0 and 0 < self.limits.lease < INFINITY and self.doer_count > 0 and self.tick >= 0:
         soonest = min(soonest, self.tick + self.limits.pause * 0.5)

@@ -13,11 +13,11 @@ from covey.broker.bodies cimport BodyRow
 from covey.broker.desk cimport NO_TASK, Blame, Desk, desk_cargo_done, desk_forget_blames, desk_kill
 from covey.broker.peers cimport DOING, DYING, Peer, peers_close_batch, peers_record, peers_tell
 from covey.broker.scheduler cimport (
-    ASSIGN, BLAME, DISMISS, END, KILL, REVOKE, TAKE_BACK, Order, scheduler_next_order)
+    ASSIGN, BLAME, DISMISS, END, GIVE_BACK, KILL, REVOKE, TAKE_BACK, Order, scheduler_next_order)
 from covey.wire.bale cimport Bale, bale_hold
 from covey.wire.protocol cimport (
-    CANCEL, EXTRA, FUNCTION, LOST, OUTCOMES, RETRACT, STOP, TASKS, CancelRecord,
-    FunctionRecord, Header, OutcomeRecord, TaskRecord, TicketRecord)
+    CANCEL, EXTRA, FORCE, FUNCTION, LOST, OUTCOMES, RETRACT, RETRACTED, STOP, TASKS, CancelRecord,
+    FunctionRecord, Header, OutcomeRecord, RetractedRecord, TaskRecord, TicketRecord)
 
 
 cdef int _send_body(Desk* self, int32_t peer, int32_t body) noexcept nogil:
@@ -73,11 +73,11 @@ cdef void _assign(Desk* self, const Order* order) noexcept nogil:
     task.function = <uint32_t> order.function + 1
     task.length = order.cargo.length
     task.priority = order.priority
-    task.resource = order.resource
+    task.needs = order.needs
     task.flags = order.flags
     task.retries = order.retries
     task.crashes = order.crashes
-    task.spare = 0
+    task.share = order.share
     task.timeout_ms = order.timeout_ms
     memcpy(at + sizeof(TaskRecord), bale.frames[0].data + order.cargo.offset, order.cargo.length)
     if bale.count > 1:
@@ -93,6 +93,8 @@ cdef void _note_blame(Desk* self, const Order* order) noexcept nogil:
         return
     if row.report != NULL:
         snprintf(line, sizeof(line), "%s", row.report)
+    elif row.relays:
+        snprintf(line, sizeof(line), "node %s was lost", <char*> row.host)
     else:
         snprintf(
             line, sizeof(line), "slot %u (pid %u on %s) was lost", <unsigned> row.number, <unsigned> row.pid,
@@ -141,6 +143,18 @@ cdef void _end(Desk* self, const Order* order) noexcept nogil:
     desk_cargo_done(self, &order.cargo)
 
 
+cdef void _give_back(Desk* self, const Order* order) noexcept nogil:
+    cdef RetractedRecord* record
+    if order.asker >= 0 and self.asker_peers[order.asker] >= 0:
+        record = <RetractedRecord*> peers_record(
+            &self.peers, self.asker_peers[order.asker], RETRACTED, sizeof(RetractedRecord))
+        if record != NULL:
+            record.ticket = order.ticket
+            record.given_back = order.status
+    if order.status:
+        desk_cargo_done(self, &order.cargo)
+
+
 cdef void departures_carry_out(Desk* self, double now) noexcept nogil:
     cdef Order order
     cdef TicketRecord* ticket
@@ -162,6 +176,14 @@ cdef void departures_carry_out(Desk* self, double now) noexcept nogil:
             if cancel != NULL:
                 cancel.ticket = order.token
                 cancel.flags = 0
+        elif order.kind == KILL and self.peers.rows[self.doer_peers[order.doer]].relays:
+            cancel = <CancelRecord*> peers_record(
+                &self.peers, self.doer_peers[order.doer], CANCEL, sizeof(CancelRecord))
+            if cancel != NULL:
+                cancel.ticket = order.token
+                cancel.flags = FORCE
+        elif order.kind == GIVE_BACK:
+            _give_back(self, &order)
         elif order.kind == KILL:
             self.peers.rows[self.doer_peers[order.doer]].killed = True
             desk_kill(self, order.doer)
@@ -170,6 +192,11 @@ cdef void departures_carry_out(Desk* self, double now) noexcept nogil:
         elif order.kind == DISMISS and order.status == LOST:
             # Its lease ran out; what it had is with others. It will not answer, so it is buried like a dead one.
             row = &self.peers.rows[self.doer_peers[order.doer]]
+            if row.relays:
+                # Not here and now: its other places may be named by orders that are still to come.
+                row.silent = True
+                self.silent = True
+                continue
             desk_kill(self, order.doer)
             if row.state == DOING:
                 row.state = DYING

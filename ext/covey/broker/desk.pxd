@@ -11,11 +11,12 @@ function's body is sent to a doer once, ahead of its first task; every ticket th
 one outcome unless its asker left. The two halves of the work are `arrivals` (messages in) and `departures`
 (messages out). Not thread-safe: the loop's lock is around every call.
 """
-from libc.stdint cimport int32_t, uint8_t, uint32_t, uint64_t
+from libc.stdint cimport int32_t, uint8_t, uint16_t, uint32_t, uint64_t
 from covey.broker.bodies cimport BodyTable
-from covey.broker.peers cimport PeerTable
+from covey.broker.peers cimport Peer, PeerTable
 from covey.broker.scheduler cimport Cargo, Limits, Scheduler
 from covey.wire.bale cimport Bale
+from covey.wire.protocol cimport RESOURCES
 
 cdef struct Blame:
     Blame* next
@@ -26,6 +27,7 @@ cdef struct Blame:
 cdef enum ErrandKind:
     KILL_SLOT = 1
     SETUP_BROKE = 2
+    LEAVE = 3                       # an asker with the right to it said STOP
 
 cdef struct Errand:                 # for the keeper
     Errand* next
@@ -33,7 +35,15 @@ cdef struct Errand:                 # for the keeper
     uint32_t pid
     Bale* bale                      # SETUP_BROKE: its frame 1 is the sealed error
 
+# A connection that the loop is to end: the desk has forgotten who was there.
+cdef struct Farewell:
+    Farewell* next
+    uint32_t port
+    double patience                 # seconds before it may be dialled again
+    char text[200]
+
 cdef enum:
+    FIRST_DIAL = 2                  # ports below are the loop's own: home and gate
     FAULTS_MAX = 10                 # malformed messages from a peer before it is cut off
     NO_TASK = 0                     # for a slot's death: none ran
     UNKNOWN_TASK = 1                # for a slot's death: nobody can tell what ran
@@ -43,6 +53,16 @@ cdef struct Desk:
     PeerTable peers
     BodyTable bodies
     double lease
+    double beat_every
+    double next_beat
+    char name[256]                  # ours, for other loops and for people
+    uint16_t python
+    uint32_t pid
+    uint32_t above                  # askers that are loops: who need signs of life and offers
+    uint32_t offered[RESOURCES]     # the places of all our doers, as others were told
+    bint offer_is_old
+    bint news                       # somebody came, left or was refused
+    Farewell* farewells
     uint32_t credit_tasks
     uint64_t credit_bytes
     int32_t* asker_peers            # scheduler's asker number → peer
@@ -53,7 +73,9 @@ cdef struct Desk:
     Blame* blames
     Errand* errands
     uint32_t dying
+    bint silent                     # some node was given up and is not forgotten yet
     bint closing
+    uint64_t turned_away            # HELLOs refused
     uint64_t malformed
     uint64_t bodies_sent
     uint64_t messages_in
@@ -61,8 +83,17 @@ cdef struct Desk:
 
 cdef int desk_init(Desk* self, const Limits* limits) noexcept nogil
 cdef void desk_free(Desk* self) noexcept nogil
-# Every doer is told to finish and leave, and so is every one that comes.
-cdef void desk_stop_doers(Desk* self) noexcept nogil
+# Every slot is told to finish and leave, and so is every one that comes.
+cdef void desk_stop_slots(Desk* self) noexcept nogil
+# The nodes below are told the same; the rest of the flock stays.
+cdef void desk_stop_nodes(Desk* self) noexcept nogil
+# Every asker and every node is told that we leave.
+cdef void desk_say_bye(Desk* self) noexcept nogil
+# The port of a route.
+cdef uint32_t desk_port_of(const Peer* row) noexcept nogil
+# The connection of a peer is to be ended by the loop, for this reason; the row is left to the caller.
+cdef void desk_farewell(Desk* self, int32_t peer, const char* why, double patience) noexcept nogil
+cdef Farewell* desk_next_farewell(Desk* self) noexcept nogil
 # What the keeper is to do next, or NULL. The caller ends it with desk_errand_done.
 cdef Errand* desk_next_errand(Desk* self) noexcept nogil
 cdef void desk_errand_done(Errand* errand) noexcept nogil

@@ -1,14 +1,14 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """See desk.pxd, the contents page."""
 from libc.stdlib cimport calloc, free, malloc
-from libc.string cimport memset
+from libc.string cimport memset, strncpy
 
 from covey.broker.bodies cimport bodies_free, bodies_init, bodies_release
-from covey.broker.peers cimport ASKING, DOING, Peer, peers_free, peers_init, peers_tell
+from covey.broker.peers cimport ASKING, DOING, GREETING, Peer, peers_free, peers_init, peers_tell
 from covey.broker.scheduler cimport (
     Order, scheduler_free, scheduler_new, scheduler_next_order, scheduler_on_asker_left, scheduler_on_function_forgotten)
 from covey.wire.bale cimport bale_drop, bale_hold
-from covey.wire.protocol cimport FORGET, MAX_RECORDS, STOP, ForgetRecord, TaskRecord
+from covey.wire.protocol cimport BYE, FORGET, MAX_RECORDS, PLANNED, STOP, ForgetRecord, RefuseRecord, TaskRecord
 
 
 cdef int desk_init(Desk* self, const Limits* limits) noexcept nogil:
@@ -27,7 +27,11 @@ cdef void desk_free(Desk* self) noexcept nogil:
     cdef Order order
     cdef Blame* blame
     cdef Errand* errand = desk_next_errand(self)
+    cdef Farewell* farewell = desk_next_farewell(self)
     cdef uint32_t i
+    while farewell != NULL:
+        free(farewell)
+        farewell = desk_next_farewell(self)
     while errand != NULL:
         desk_errand_done(errand)
         errand = desk_next_errand(self)
@@ -129,9 +133,54 @@ cdef void desk_errand_done(Errand* errand) noexcept nogil:
     free(errand)
 
 
-cdef void desk_stop_doers(Desk* self) noexcept nogil:
+cdef void _stop(Desk* self, bint relays) noexcept nogil:
     cdef uint32_t i
-    self.closing = True
     for i in range(self.peers.room):
-        if self.peers.rows[i].state == DOING:
+        if self.peers.rows[i].state == DOING and self.peers.rows[i].relays == relays:
             peers_tell(&self.peers, <int32_t> i, STOP, NULL, 0, NULL, 0)
+
+
+cdef void desk_stop_slots(Desk* self) noexcept nogil:
+    self.closing = True
+    _stop(self, False)
+
+
+cdef void desk_stop_nodes(Desk* self) noexcept nogil:
+    _stop(self, True)
+
+
+cdef void desk_say_bye(Desk* self) noexcept nogil:
+    cdef RefuseRecord record
+    cdef uint32_t i
+    record.reason = PLANNED
+    record.length = 0
+    for i in range(self.peers.room):
+        if self.peers.rows[i].relays and self.peers.rows[i].state in (ASKING, DOING, GREETING):
+            peers_tell(&self.peers, <int32_t> i, BYE, &record, sizeof(record), NULL, 0)
+
+
+cdef uint32_t desk_port_of(const Peer* row) noexcept nogil:
+    return row.route[0] | <uint32_t> row.route[1] << 8
+
+
+cdef void desk_farewell(Desk* self, int32_t peer, const char* why, double patience) noexcept nogil:
+    cdef Farewell* farewell
+    cdef uint32_t port = desk_port_of(&self.peers.rows[peer])
+    if port < FIRST_DIAL:
+        return
+    farewell = <Farewell*> calloc(1, sizeof(Farewell))
+    if farewell == NULL:
+        return
+    farewell.port = port
+    farewell.patience = patience
+    strncpy(farewell.text, why, sizeof(farewell.text) - 1)
+    farewell.next = self.farewells
+    self.farewells = farewell
+    self.news = True
+
+
+cdef Farewell* desk_next_farewell(Desk* self) noexcept nogil:
+    cdef Farewell* farewell = self.farewells
+    if farewell != NULL:
+        self.farewells = farewell.next
+    return farewell

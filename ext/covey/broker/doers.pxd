@@ -11,7 +11,7 @@ stood; `doer_settle`, once per fact, puts that right.
 
 May not know: askers' shares, or whether a decision was good.
 """
-from libc.stdint cimport int32_t
+from libc.stdint cimport int32_t, uint32_t
 
 from covey.broker.tables cimport Scheduler
 
@@ -25,10 +25,15 @@ cdef void doer_haunt(Scheduler* self, int32_t task) noexcept nogil
 cdef void doer_lay_ghost(Scheduler* self, int32_t doer, double now) noexcept nogil
 # The doer says itself that the task runs.
 cdef void doer_confirm(Scheduler* self, int32_t task, double now) noexcept nogil
+# How many tasks it runs at once, and how many it may hold: now. It keeps what it has: what it is now believed not to run
+# waits there again, and what waited may begin.
+cdef void doer_resize(Scheduler* self, int32_t doer, uint32_t capacity, uint32_t window, double now) noexcept nogil
+# DRAINING or CONDEMNED: it gets nothing more, and counts no more.
+cdef void doer_bar(Scheduler* self, int32_t doer, int mark) noexcept nogil
 # TAKE_BACK for a task that is not ASKED. -1 when memory is out.
 cdef int doer_ask(Scheduler* self, int32_t task) noexcept nogil
 cdef void doer_answered(Scheduler* self, int32_t task) noexcept nogil
 # Puts the doer where it belongs; `moved` if something there began or ended. Says DISMISS if it is time.
 cdef void doer_settle(Scheduler* self, int32_t doer, bint moved) noexcept nogil
-# Takes the doer out of every list, for ever.
+# Takes the doer out of every list and sum, for ever.
 cdef void doer_unlist(Scheduler* self, int32_t doer) noexcept nogil

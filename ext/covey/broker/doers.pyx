@@ -1,12 +1,13 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """See doers.pxd, the contents page."""
-from libc.stdint cimport uint8_t
+from libc.stdint cimport uint8_t, uint64_t
 
 from covey.broker.agenda cimport agenda_put, task_stamp
 from covey.broker.orders cimport DISMISS, TAKE_BACK, Order
 from covey.broker.tables cimport (
-    ASKED, CONDEMNED, CONFIRMED, DEEP, DISMISSED, DRAINING, EMPTY, GHOST, KEEPING, LONE, NOWHERE, PARTLY, QUEUED, RUNNING, SOLO,
-    STALLED, TIMED, TIMEOUT, DoerRow, Pool, TaskRow, links_push_back, links_push_front, links_remove, order_new,
+    ASKED, CONDEMNED, CONFIRMED, DEEP, DISMISSED, DRAINING, EMPTY, GHOST, KEEPING, LONE, NOWHERE, PARTLY, QUEUED, RELAYS,
+    RUNNING, SHRUNK, SOLO, STALLED, TICKS_A_SECOND, TIMED, TIMEOUT, DoerRow, Pool, TaskRow,
+    links_push_back, links_push_front, links_remove, order_new,
     task_free, tasks_push_back, tasks_push_front, tasks_remove, token_of)
 
 
@@ -16,7 +17,7 @@ cdef inline void _begin(Scheduler* self, DoerRow* doer, int32_t task, double now
     row.start = now
     doer.running += 1
     doer.progress = now
-    if row.timeout_ms and not row.marks & TIMED:
+    if row.timeout_ms and not row.marks & TIMED and not doer.marks & RELAYS:
         if agenda_put(self, now + row.timeout_ms * 1e-3, TIMEOUT, task, task_stamp(row)) == 0:
             row.marks |= TIMED
             self.timed += 1
@@ -37,12 +38,21 @@ cdef void doer_take(Scheduler* self, int32_t doer, int32_t task, double now) noe
         row.state = QUEUED
         if holder.upcoming < 0:
             holder.upcoming = task
+            holder.upcoming_needs = 0
+        holder.upcoming_needs |= row.needs
+
+
+cdef inline void _begin_upcoming(Scheduler* self, DoerRow* holder, double now) noexcept nogil:
+    cdef int32_t following
+    while holder.upcoming >= 0 and holder.running < holder.capacity:
+        following = holder.upcoming
+        holder.upcoming = self.tasks[following].next
+        _begin(self, holder, following, now)
 
 
 cdef void doer_drop(Scheduler* self, int32_t task, double now) noexcept nogil:
     cdef TaskRow* row = &self.tasks[task]
     cdef DoerRow* holder = &self.doers[row.doer]
-    cdef int32_t following
     if holder.upcoming == task:
         holder.upcoming = row.next
     tasks_remove(self.tasks, &holder.head, &holder.tail, task)
@@ -58,10 +68,7 @@ cdef void doer_drop(Scheduler* self, int32_t task, double now) noexcept nogil:
         holder.running -= 1
         holder.progress = now
         holder.marks &= <uint8_t> ~(STALLED | KEEPING)
-        while holder.upcoming >= 0 and holder.running < holder.capacity:
-            following = holder.upcoming
-            holder.upcoming = self.tasks[following].next
-            _begin(self, holder, following, now)
+        _begin_upcoming(self, holder, now)
     if row.state == GHOST:
         holder.ghosts -= 1
     else:
@@ -92,10 +99,23 @@ cdef void doer_lay_ghost(Scheduler* self, int32_t doer, double now) noexcept nog
         at = self.tasks[at].next
 
 
+# The last belief about what runs there was wrong, or has become so: it waits. A ghost is laid instead.
+cdef void _doubt(Scheduler* self, DoerRow* holder, double now) noexcept nogil:
+    cdef int32_t last = self.tasks[holder.upcoming].prev if holder.upcoming >= 0 else holder.tail
+    if self.tasks[last].state == GHOST:
+        doer_drop(self, last, now)
+        task_free(self, last)
+    else:
+        self.tasks[last].state = QUEUED
+        self.tasks[last].marks &= <uint8_t> ~CONFIRMED
+        holder.running -= 1
+        holder.upcoming = last
+        holder.upcoming_needs |= self.tasks[last].needs
+
+
 cdef void doer_confirm(Scheduler* self, int32_t task, double now) noexcept nogil:
     cdef TaskRow* row = &self.tasks[task]
     cdef DoerRow* holder = &self.doers[row.doer]
-    cdef int32_t last
     # Those that are confirmed stand first, so that a belief that must go is found at the end of what runs.
     if holder.upcoming == task:
         holder.upcoming = row.next
@@ -107,15 +127,32 @@ cdef void doer_confirm(Scheduler* self, int32_t task, double now) noexcept nogil
         row.start = now
     row.marks |= CONFIRMED
     if holder.running > holder.capacity:
-        last = self.tasks[holder.upcoming].prev if holder.upcoming >= 0 else holder.tail
-        if self.tasks[last].state == GHOST:
-            doer_drop(self, last, now)
-            task_free(self, last)
-        else:
-            self.tasks[last].state = QUEUED
-            self.tasks[last].marks &= <uint8_t> ~CONFIRMED
-            holder.running -= 1
-            holder.upcoming = last
+        _doubt(self, holder, now)
+
+
+cdef void doer_resize(Scheduler* self, int32_t doer, uint32_t capacity, uint32_t window, double now) noexcept nogil:
+    cdef DoerRow* row = &self.doers[doer]
+    cdef double quantum = self.limits.relay_quantum if row.marks & RELAYS else self.limits.quantum
+    if not row.marks & (DRAINING | CONDEMNED):
+        self.pools[row.kind].capacity += capacity
+        self.pools[row.kind].capacity -= row.capacity
+    row.capacity = capacity
+    row.window = max(window, capacity) if capacity else 0
+    row.room = <uint64_t> min(max(quantum * TICKS_A_SECOND * capacity, 0.0), 1e15)
+    # Ghosts first: nobody waits for them.
+    while row.running > capacity and row.ghosts:
+        doer_lay_ghost(self, doer, now)
+    while row.running > capacity:
+        _doubt(self, row, now)
+    _begin_upcoming(self, row, now)
+    row.marks |= SHRUNK
+
+
+cdef void doer_bar(Scheduler* self, int32_t doer, int mark) noexcept nogil:
+    cdef DoerRow* row = &self.doers[doer]
+    if not row.marks & (DRAINING | CONDEMNED):
+        self.pools[row.kind].capacity -= row.capacity
+    row.marks |= <uint8_t> mark
 
 
 cdef int doer_ask(Scheduler* self, int32_t task) noexcept nogil:
@@ -129,10 +166,11 @@ cdef int doer_ask(Scheduler* self, int32_t task) noexcept nogil:
     order.token = token_of(row, task)
     order.ticket = row.ticket
     order.attempt = row.attempt
-    order.resource = row.resource
+    order.needs = row.needs
+    order.share = row.share
     row.marks |= ASKED
     self.doers[row.doer].asked += 1
-    self.pools[row.resource].asked += 1
+    self.lines[row.needs].asked += 1
     return 0
 
 
@@ -140,16 +178,15 @@ cdef void doer_answered(Scheduler* self, int32_t task) noexcept nogil:
     cdef TaskRow* row = &self.tasks[task]
     row.marks &= <uint8_t> ~ASKED
     self.doers[row.doer].asked -= 1
-    self.pools[row.resource].asked -= 1
+    self.lines[row.needs].asked -= 1
 
 
 cdef inline int _place_of(const Scheduler* self, const DoerRow* row, int32_t doer) noexcept nogil:
-    if row.marks & (DRAINING | CONDEMNED | SOLO) or self.pools[row.resource].reserved == doer:
+    if row.marks & (DRAINING | CONDEMNED | SOLO) or self.pools[row.kind].reserved == doer:
         return NOWHERE
-    if row.assigned == 0:
-        return EMPTY
     if row.assigned < row.capacity:
-        return PARTLY
+        return PARTLY if row.assigned else EMPTY
+    # Without a capacity there is no window either.
     if row.assigned >= row.window or row.marks & STALLED:
         return NOWHERE
     if row.assigned == row.running:
@@ -159,12 +196,15 @@ cdef inline int _place_of(const Scheduler* self, const DoerRow* row, int32_t doe
 
 cdef void doer_settle(Scheduler* self, int32_t doer, bint moved) noexcept nogil:
     cdef DoerRow* row = &self.doers[doer]
-    cdef Pool* pool = &self.pools[row.resource]
+    cdef Pool* pool = &self.pools[row.kind]
     cdef int place
     cdef bint laden = row.assigned > row.running and row.asked == 0 and not row.marks & (DRAINING | CONDEMNED | KEEPING)
     cdef Order* order
-    if pool.reserved == doer and row.marks & (DRAINING | CONDEMNED):
-        pool.reserved = -1
+    if row.marks & (DRAINING | CONDEMNED | SHRUNK):
+        if row.assigned <= row.window:
+            row.marks &= <uint8_t> ~SHRUNK
+        if pool.reserved == doer and (row.capacity == 0 or row.marks & (DRAINING | CONDEMNED)):
+            pool.reserved = -1
     place = _place_of(self, row, doer)
     if place != row.place:
         if row.place != NOWHERE:
@@ -185,7 +225,7 @@ cdef void doer_settle(Scheduler* self, int32_t doer, bint moved) noexcept nogil:
     elif row.laden:
         links_remove(self.laden_links, &pool.laden, doer)
         row.laden = 0
-    if row.assigned == 0 and row.marks & (DRAINING | DISMISSED) == DRAINING:
+    if row.marks & (DRAINING | DISMISSED) == DRAINING and row.assigned == 0:
         order = order_new(self, DISMISS)
         if order != NULL:
             order.doer = doer
@@ -194,7 +234,8 @@ cdef void doer_settle(Scheduler* self, int32_t doer, bint moved) noexcept nogil:
 
 cdef void doer_unlist(Scheduler* self, int32_t doer) noexcept nogil:
     cdef DoerRow* row = &self.doers[doer]
-    cdef Pool* pool = &self.pools[row.resource]
+    cdef Pool* pool = &self.pools[row.kind]
+    doer_bar(self, doer, CONDEMNED)
     if row.place != NOWHERE:
         links_remove(self.place_links, &pool.places[row.place], doer)
         row.place = NOWHERE

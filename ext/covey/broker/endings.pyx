@@ -2,12 +2,12 @@
 """See endings.pxd, the contents page."""
 from libc.stdint cimport uint8_t
 
-from covey.broker.doers cimport doer_ask, doer_drop, doer_haunt, doer_settle
-from covey.broker.orders cimport BLAME, END, KILL, LEFT_CRASHED, LEFT_LOST, REVOKE, Order
+from covey.broker.doers cimport doer_ask, doer_bar, doer_drop, doer_haunt, doer_settle
+from covey.broker.orders cimport BLAME, END, GIVE_BACK, KILL, LEFT_CRASHED, LEFT_LOST, REVOKE, Order
 from covey.broker.shares cimport share_add, share_charge, share_remove
 from covey.broker.tables cimport (
-    ASKED, CONDEMNED, CONFIRMED, GHOST, QUEUED, RUNNING, SUSPECT, DoerRow, List, TaskRow, order_new, task_free, tasks_push_back,
-    tasks_remove, token_of)
+    ASKED, CONDEMNED, CONFIRMED, GHOST, QUEUED, RELAYS, RUNNING, SUSPECT, WANTED, DoerRow, List, TaskRow, order_new, task_free,
+    tasks_push_back, tasks_remove, token_of)
 from covey.broker.tickets cimport ticket_remove
 from covey.wire.protocol cimport BROKEN, LOST, POISONED, SPLITTABLE
 
@@ -27,7 +27,8 @@ cdef Order* _order_about(Scheduler* self, int kind, int32_t task) noexcept nogil
         order.attempt = row.attempt
         order.flags = row.flags
         order.crashes = row.crashes
-        order.resource = row.resource
+        order.needs = row.needs
+        order.share = row.share
         order.retries = row.retries
         order.priority = row.priority
     return order
@@ -35,6 +36,8 @@ cdef Order* _order_about(Scheduler* self, int kind, int32_t task) noexcept nogil
 
 cdef void task_part(Scheduler* self, int32_t task) noexcept nogil:
     cdef TaskRow* row = &self.tasks[task]
+    if row.marks & WANTED:
+        task_keep(self, task)
     ticket_remove(self, task)
     self.askers[row.asker].unfinished -= 1
     self.askers[row.asker].bytes -= row.cargo.length
@@ -47,16 +50,41 @@ cdef void task_end(Scheduler* self, int32_t task, int status, bint mute) noexcep
         order.status = <uint8_t> status
         if mute:
             order.asker = -1
+    if mute:
+        self.tasks[task].marks &= <uint8_t> ~WANTED
     self.ended += 1
     task_part(self, task)
 
 
+cdef void task_say_no(Scheduler* self, int32_t task) noexcept nogil:
+    _order_about(self, GIVE_BACK, task)
+
+
+cdef void task_keep(Scheduler* self, int32_t task) noexcept nogil:
+    task_say_no(self, task)
+    self.tasks[task].marks &= <uint8_t> ~WANTED
+
+
+cdef void task_give_back(Scheduler* self, int32_t task) noexcept nogil:
+    cdef Order* order = _order_about(self, GIVE_BACK, task)
+    if order != NULL:
+        order.cargo = self.tasks[task].cargo
+        order.status = 1
+    self.given_back += 1
+    task_part(self, task)
+    task_free(self, task)
+
+
 cdef void task_withdraw(Scheduler* self, int32_t task) noexcept nogil:
     cdef List* suspects
+    cdef int needs
     if self.tasks[task].state == SUSPECT:
-        suspects = &self.pools[self.tasks[task].resource].suspects
+        needs = self.tasks[task].needs
+        suspects = &self.lines[needs].suspects
         tasks_remove(self.tasks, &suspects.head, &suspects.tail, task)
         suspects.length -= 1
+        if suspects.length == 0:
+            self.suspected &= <uint8_t> ~(1 << needs)
     else:
         share_remove(self, task)
 
@@ -66,21 +94,27 @@ cdef int task_wait(Scheduler* self, int32_t task, bint front) noexcept nogil:
     cdef List* suspects
     if row.crashes < SUSPECT_FROM:
         return share_add(self, task, front)
-    suspects = &self.pools[row.resource].suspects
+    suspects = &self.lines[row.needs].suspects
     tasks_push_back(self.tasks, &suspects.head, &suspects.tail, task)
     suspects.length += 1
+    self.suspected |= <uint8_t> (1 << row.needs)
     row.state = SUSPECT
     return 0
 
 
-cdef void task_return(Scheduler* self, int32_t task, bint unrun) noexcept nogil:
-    cdef TaskRow* row = &self.tasks[task]
-    if unrun:
-        share_charge(self, row.asker, row.resource, -<double> row.cost)
+cdef void task_return(Scheduler* self, int32_t task) noexcept nogil:
     if task_wait(self, task, True) < 0:
         # No memory for a lane: an end that is said beats a task that is nowhere.
         task_end(self, task, LOST, False)
         task_free(self, task)
+
+
+cdef void task_unrun(Scheduler* self, int32_t task, int kind, bint wanted) noexcept nogil:
+    share_charge(self, self.tasks[task].asker, kind, -<double> self.tasks[task].cost)
+    if wanted:
+        task_give_back(self, task)
+    else:
+        task_return(self, task)
 
 
 cdef void task_revoke(Scheduler* self, int32_t task, double now) noexcept nogil:
@@ -101,13 +135,18 @@ cdef void task_revoke(Scheduler* self, int32_t task, double now) noexcept nogil:
 
 cdef void task_stop(Scheduler* self, int32_t task, int status, double now) noexcept nogil:
     cdef int32_t doer = self.tasks[task].doer
+    cdef DoerRow* holder = &self.doers[doer]
     task_end(self, task, status, False)
     _order_about(self, KILL, task)
-    doer_haunt(self, task)
-    if self.doers[doer].capacity == 1:
-        # What runs several at once survives the end of one of them.
-        self.doers[doer].marks |= CONDEMNED
-        doer_settle(self, doer, False)
+    if self.tasks[task].state == QUEUED:
+        doer_drop(self, task, now)
+        task_free(self, task)
+    else:
+        doer_haunt(self, task)
+        if holder.capacity == 1 and not holder.marks & RELAYS:
+            # What runs several at once survives the end of one of them, and so does a loop.
+            doer_bar(self, doer, CONDEMNED)
+    doer_settle(self, doer, False)
 
 
 cdef void _blame(Scheduler* self, int32_t task, int why) noexcept nogil:
@@ -120,12 +159,12 @@ cdef void _blame(Scheduler* self, int32_t task, int why) noexcept nogil:
         elif row.crashes >= self.limits.crash_limit:
             task_end(self, task, POISONED, False)
         else:
-            task_return(self, task, False)
+            task_return(self, task)
             return
     else:
         row.losses += row.losses < 255
         if row.losses < self.limits.loss_limit:
-            task_return(self, task, False)
+            task_return(self, task)
             return
         task_end(self, task, LOST, False)
     task_free(self, task)
@@ -133,10 +172,14 @@ cdef void _blame(Scheduler* self, int32_t task, int why) noexcept nogil:
 
 cdef void doer_unload(Scheduler* self, int32_t doer, int why, double now) noexcept nogil:
     cdef DoerRow* holder = &self.doers[doer]
-    cdef bint blaming = why == LEFT_CRASHED or why == LEFT_LOST
+    cdef bint blaming, wanted
     cdef int32_t at = holder.head
     cdef int32_t before
     cdef int state
+    if why == LEFT_CRASHED and holder.marks & RELAYS:
+        # The end of a loop is no crash of what its slots ran.
+        why = LEFT_LOST
+    blaming = why == LEFT_CRASHED or why == LEFT_LOST
     if why == LEFT_CRASHED:
         self.crashes += 1
     elif why == LEFT_LOST:
@@ -150,11 +193,14 @@ cdef void doer_unload(Scheduler* self, int32_t doer, int why, double now) noexce
     while at >= 0:
         before = self.tasks[at].prev
         state = self.tasks[at].state
+        wanted = self.tasks[at].marks & WANTED != 0
+        if wanted and blaming and state == RUNNING:
+            task_keep(self, at)
         doer_drop(self, at, now)
         if state == GHOST:
             task_free(self, at)
         elif blaming and state == RUNNING:
             _blame(self, at, why)
         else:
-            task_return(self, at, True)
+            task_unrun(self, at, holder.kind, wanted)
         at = before

@@ -6,7 +6,9 @@ tables, so they stand one step below both. `scheduler.pxd` passes every name on;
 
 May not know: tables, sockets, clocks. Plain values only; what a pointer points to is never looked at.
 """
-from libc.stdint cimport int16_t, int32_t, uint8_t, uint32_t, uint64_t
+from libc.stdint cimport int16_t, int32_t, uint8_t, uint16_t, uint32_t, uint64_t
+
+from covey.wire.protocol cimport RESOURCES
 
 # What a task carries for the caller. Opaque here.
 cdef struct Cargo:
@@ -17,6 +19,7 @@ cdef struct Cargo:
 # The settings, taken once. Seconds unless the name says otherwise.
 cdef struct Limits:
     double quantum              # estimated work to keep queued at a doer, so that it never waits for us
+    double relay_quantum        # the same, for each place of a doer that is a loop: behind a network, perhaps
     double lone_above           # tasks estimated longer than this are never queued behind another
     double retract_after        # what waits at a doer longer than this may be taken back for an idle one
     double lease                # a doer silent for longer is given up
@@ -39,7 +42,7 @@ cdef enum Refusal:
     DUPLICATE = -1              # the asker has an unfinished task of that ticket
     OVER_CREDIT = -2
     NO_MEMORY = -3
-    NO_SUCH = -4                # unknown asker or resource
+    NO_SUCH = -4                # unknown asker, doer, function or kind
 
 # What on_outcome says.
 cdef enum Ruling:
@@ -63,6 +66,8 @@ cdef enum OrderKind:
     END = 6                     # the task ended here: tell `asker` (-1: nobody) `status` of `ticket`; free `cargo`
     DISMISS = 7                 # `doer` is drained and holds nothing (or, status LOST, was silent for too long, and what
                                 # it held has been taken from it): let it go, then say scheduler_on_doer_left
+    GIVE_BACK = 8               # answer to a retract: tell `asker` (-1: nobody) whether it has `ticket` back (`status`: 1
+                                # or 0). With 1 the row is gone: free `cargo`, which is empty otherwise
 
 cdef struct Order:
     int32_t kind
@@ -73,13 +78,14 @@ cdef struct Order:
     uint64_t ticket             # the asker's
     Cargo cargo
     uint32_t timeout_ms
-    uint8_t status              # of an END
+    uint8_t status              # of an END; of a GIVE_BACK: 1 or 0
     uint8_t attempt
     uint8_t flags               # of the TaskRecord
     uint8_t crashes
-    uint8_t resource
+    uint8_t needs
     uint8_t retries
     int16_t priority
+    uint16_t share
 
 # A frozen count of everything; what statistics() shows.
 cdef struct Totals:
@@ -93,6 +99,8 @@ cdef struct Totals:
     uint64_t crashes
     uint64_t losses
     uint64_t retracted
+    uint64_t given_back         # tasks that their asker got back, ever
     uint64_t doers
     uint64_t askers
     uint64_t decisions          # assignments, ever
+    uint64_t capacity[RESOURCES]    # tasks of each kind that are run at once, by doers that may get any

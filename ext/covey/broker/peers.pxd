@@ -9,10 +9,11 @@ from libc.stdint cimport int32_t, uint8_t, uint32_t, uint64_t
 from covey.link.post cimport Letter, LetterQueue
 from covey.wire.bale cimport Bale
 from covey.wire.buffer cimport Buffer
+from covey.wire.protocol cimport RESOURCES
 
 cdef enum:
     ROUTE_MAX = 16
-    HOST_MAX = 64
+    HOST_MAX = 256
     NOBODY_HERE = -1
 
 cdef enum PeerState:
@@ -21,19 +22,26 @@ cdef enum PeerState:
     DOING = 2
     DYING = 3                       # its process is dead; what it sent before is still taken in
     STRANGER = 4                    # has not said who it is
+    GREETING = 5                    # we dialled it and said HELLO; it has not answered
 
 cdef struct Peer:
     uint8_t state
-    uint8_t route[ROUTE_MAX]
+    uint8_t route[ROUTE_MAX]        # two bytes for the port, then the socket's own route
     size_t route_size
-    int32_t index                   # its asker or doer number in the scheduler
+    int32_t index                   # its asker number in the scheduler, or the first of its doer numbers
+    int32_t places[RESOURCES]       # its doer number for each kind of place; -1: none
+    uint32_t capacity[RESOURCES]
+    uint8_t allowed                 # 1 << role for each that its key opens
+    uint8_t role                    # GREETING: what we are for it
+    bint relays                     # a broker or a node, not a slot or a client itself
     uint32_t pid
     uint32_t number                 # of a slot
-    char host[HOST_MAX]
+    char host[HOST_MAX]             # of a slot and a client; of a node or broker its name
     uint32_t faults                 # malformed messages so far
     double judged_at                # DYING: when its tasks are given to others
     uint64_t died_under             # DYING: the token of the task that ran there
     bint lost                       # DYING: the socket cannot reach it, and nobody has said why
+    bint silent                     # a node that was given up
     bint killed                     # we had it killed: nobody there is to blame for its death
     char* report                    # DYING: how it died, one line
     Buffer batch                    # records of `batch_kind` not yet made a letter

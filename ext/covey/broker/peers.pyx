@@ -6,7 +6,7 @@ from libc.string cimport memcmp, memcpy, memset
 from covey.link.post cimport head_close, head_open, letter_of, queue_clear, queue_put
 from covey.wire.bale cimport bale_drop
 from covey.wire.buffer cimport buffer_free, buffer_init, buffer_put, buffer_reserve
-from covey.wire.protocol cimport BATCH_BYTES, MAX_RECORDS
+from covey.wire.protocol cimport BATCH_BYTES, MAX_RECORDS, RESOURCES
 
 
 cdef uint32_t _hash(const uint8_t* route, size_t size) noexcept nogil:
@@ -64,6 +64,7 @@ cdef int32_t peers_add(PeerTable* self, const uint8_t* route, size_t size) noexc
     cdef uint32_t room
     cdef uint32_t bucket
     cdef int32_t at
+    cdef int i
     cdef Peer* rows
     if size > ROUTE_MAX:
         return NOBODY_HERE
@@ -85,6 +86,8 @@ cdef int32_t peers_add(PeerTable* self, const uint8_t* route, size_t size) noexc
     memcpy(self.rows[at].route, route, size)
     self.rows[at].route_size = size
     self.rows[at].index = -1
+    for i in range(RESOURCES):
+        self.rows[at].places[i] = -1
     self.rows[at].state = STRANGER
     bucket = _hash(route, size) & self.mask
     self.rows[at].next = self.buckets[bucket]

@@ -8,14 +8,14 @@ May not know: sockets, clocks, pickles, frames. What a task carries is `Cargo`, 
 handed back, never looked at.
 
 Guarantees: a task is in exactly one place; it ends exactly once; every row that goes away gives its
-cargo back exactly once (in the Verdict of an accepted outcome or in an END order); a doer never
+cargo back exactly once (in the Verdict of an accepted outcome, in an END or in a GIVE_BACK); a doer never
 holds more than its window; an asker's credit is what it was told. `scheduler_validate` re-derives
 all of this. Not thread-safe: one thread at a time, and none of it needs the GIL.
 """
-from libc.stdint cimport int16_t, int32_t, uint8_t, uint32_t, uint64_t
+from libc.stdint cimport int16_t, int32_t, uint8_t, uint16_t, uint32_t, uint64_t
 
 from covey.broker.orders cimport (
-    AGAIN, ACCEPTED, ASSIGN, BLAME, DISMISS, DUPLICATE, END, KILL, LEFT_CRASHED, LEFT_KILLED, LEFT_LOST, LEFT_PLANNED,
+    AGAIN, ACCEPTED, ASSIGN, BLAME, DISMISS, DUPLICATE, END, GIVE_BACK, KILL, LEFT_CRASHED, LEFT_KILLED, LEFT_LOST, LEFT_PLANNED,
     NO_MEMORY, NO_SUCH, OVER_CREDIT, REVOKE, STALE, TAKE_BACK,
     Cargo, Leaving, Limits, Order, OrderKind, Refusal, Ruling, Totals, Verdict)
 from covey.broker.tables cimport Scheduler
@@ -27,16 +27,23 @@ cdef void scheduler_free(Scheduler* self) noexcept nogil
 cdef int32_t scheduler_on_asker_joined(Scheduler* self, double weight, double now) noexcept nogil
 # Its waiting tasks END to nobody, its running ones are revoked.
 cdef int scheduler_on_asker_left(Scheduler* self, int32_t asker, double now) noexcept nogil
-cdef int32_t scheduler_on_doer_joined(Scheduler* self, int resource, uint32_t capacity, uint32_t window, double now) noexcept nogil
+# `relays`: it is a loop itself. Then no time limit is kept and no crash counted here for what it has (both are seen and
+# judged there), what it calls an error is not tried again, and KILL asks it to stop that task, by force; it lives on.
+cdef int32_t scheduler_on_doer_joined(
+    Scheduler* self, int kind, uint32_t capacity, uint32_t window, bint relays, double now) noexcept nogil
+# It runs so many at once from now on, and may have so many. It keeps what it has; with a capacity of 0 it gets nothing.
+cdef int scheduler_on_doer_resized(
+    Scheduler* self, int32_t doer, uint32_t capacity, uint32_t window, double now) noexcept nogil
 cdef int scheduler_on_doer_left(Scheduler* self, int32_t doer, int why, double now) noexcept nogil
 # No new tasks; what waits there is asked back; DISMISS when it holds nothing.
 cdef int scheduler_on_drain(Scheduler* self, int32_t doer, double now) noexcept nogil
 cdef int scheduler_on_heard(Scheduler* self, int32_t doer, double now) noexcept nogil
 # A function number is an index that the caller keeps dense; its measured duration lives here.
 cdef int scheduler_on_function_forgotten(Scheduler* self, int32_t function) noexcept nogil
+# `needs`: a mask of the kinds of doers that will do, 1 << kind each.
 cdef int32_t scheduler_on_task(
-    Scheduler* self, int32_t asker, uint64_t ticket, int32_t function, int resource, int16_t priority, uint8_t flags,
-    uint8_t retries, uint8_t crashes, uint32_t timeout_ms, const Cargo* cargo, double now) noexcept nogil
+    Scheduler* self, int32_t asker, uint64_t ticket, int32_t function, int needs, uint16_t share, int16_t priority,
+    uint8_t flags, uint8_t retries, uint8_t crashes, uint32_t timeout_ms, const Cargo* cargo, double now) noexcept nogil
 cdef int scheduler_on_started(Scheduler* self, int32_t doer, uint64_t token, double now) noexcept nogil
 cdef Verdict scheduler_on_outcome(
     Scheduler* self, int32_t doer, uint64_t token, int status, uint32_t run_us, double now) noexcept nogil
@@ -46,8 +53,14 @@ cdef int scheduler_on_given_back(Scheduler* self, int32_t doer, uint64_t token, 
 # whatever it says), it is given back after all (a TAKE_BACK goes before such a REVOKE), or the doer leaves. So a doer
 # answers every task that it began with an outcome, revoked or not.
 cdef int scheduler_on_cancel(Scheduler* self, int32_t asker, uint64_t ticket, bint force, double now) noexcept nogil
+# The asker wants it back unless it has started. Answered by one GIVE_BACK: at once, or when the doer that has it answers
+# or is gone. An asker that leaves is not answered; a task that ends meanwhile is not given back. 1 if it was known.
+cdef int scheduler_on_retract(Scheduler* self, int32_t asker, uint64_t ticket, double now) noexcept nogil
 # Whose a token is (for OUTPUT and STARTED): 1 and the asker and ticket, or 0.
 cdef int scheduler_find(Scheduler* self, uint64_t token, int32_t* asker, uint64_t* ticket) noexcept nogil
+
+# The doer that holds the task of a token, or -1.
+cdef int32_t scheduler_doer_of(const Scheduler* self, uint64_t token) noexcept nogil
 
 # Decisions, and the only place that writes an ASSIGN. Call after a batch of facts: assigns what can be assigned,
 # judges leases and timeouts, takes back.
@@ -61,6 +74,8 @@ cdef bint scheduler_next_order(Scheduler* self, Order* order) noexcept nogil
 
 # Whether any task waits for a doer.
 cdef bint scheduler_has_waiting(const Scheduler* self) noexcept nogil
+# Tasks of a kind that are run at once here, by all doers that may get any.
+cdef uint64_t scheduler_capacity(const Scheduler* self, int kind) noexcept nogil
 cdef void scheduler_totals(Scheduler* self, Totals* totals) noexcept nogil
 # 0, or the number of the first invariant that does not hold (see validate.pyx for what each says).
 cdef int scheduler_validate(Scheduler* self) noexcept nogil

@@ -16,13 +16,15 @@ from libc.string cimport memset
 from covey.broker.agenda cimport agenda_put
 from covey.broker.decisions cimport decisions_next_time, decisions_take
 from covey.broker.doers cimport (
-    doer_answered, doer_ask, doer_confirm, doer_drop, doer_lay_ghost, doer_settle, doer_unlist)
+    doer_answered, doer_ask, doer_bar, doer_confirm, doer_drop, doer_lay_ghost, doer_resize, doer_settle, doer_unlist)
 from covey.broker.endings cimport (
-    doer_unload, task_end, task_part, task_return, task_revoke, task_stop, task_wait, task_withdraw)
+    doer_unload, task_end, task_give_back, task_keep, task_part, task_return, task_revoke, task_say_no, task_stop,
+    task_unrun, task_wait, task_withdraw)
 from covey.broker.tables cimport (
-    ASKED, CONDEMNED, DISMISSED, DRAINING, GHOST, KEEPING, LEASE, LONGEST, POOLS, QUEUED, RUNNING, STALLED,
-    TICKS_A_SECOND, AskerRow, DoerRow, FunctionRow, TaskRow, asker_free, asker_known, asker_new, doer_free,
-    doer_known, doer_new, function_row, steady, tables_free, tables_new, task_free, task_new, task_of)
+    ASKED, CONDEMNED, CONFIRMED, DISMISSED, DRAINING, GHOST, KEEPING, KINDS, LEASE, LONGEST, MASKS, QUEUED, RELAYS, RUNNING,
+    STALLED, TICKS_A_SECOND, WANTED, AskerRow, DoerRow, FunctionRow, TaskRow, asker_free, asker_known, asker_new,
+    doer_free, doer_known, doer_new, function_row, order_new, steady, tables_free, tables_new, task_free, task_new,
+    task_of)
 from covey.broker.tickets cimport ticket_add, ticket_find
 from covey.broker.validate cimport validate
 from covey.wire.protocol cimport CANCELLED, ERROR, VALUE
@@ -53,22 +55,22 @@ cdef int scheduler_on_asker_left(Scheduler* self, int32_t asker, double now) noe
     cdef AskerRow* row
     cdef int32_t at, following
     cdef uint32_t i
-    cdef int resource
+    cdef int mask
     if not asker_known(self, asker):
         return NO_SUCH
     row = &self.askers[asker]
     # What was said to it and is not handed out yet is said to nobody: its number may soon be another's.
     for i in range(self.order_head, self.order_tail):
-        if self.orders[i].asker == asker and self.orders[i].kind == END:
+        if self.orders[i].asker == asker and (self.orders[i].kind == END or self.orders[i].kind == GIVE_BACK):
             self.orders[i].asker = -1
-    for resource in range(POOLS):
-        while row.shares[resource].waiting:
+    for mask in range(MASKS):
+        while row.shares[mask].waiting:
             # An empty lane may stand before the last one, never behind it.
-            at = row.shares[resource].lanes[row.shares[resource].lane_count - 1].head
+            at = row.shares[mask].lanes[row.shares[mask].lane_count - 1].head
             task_withdraw(self, at)
             task_end(self, at, CANCELLED, True)
             task_free(self, at)
-        at = self.pools[resource].suspects.head
+        at = self.lines[mask].suspects.head
         while at >= 0:
             following = self.tasks[at].next
             if self.tasks[at].asker == asker:
@@ -94,27 +96,34 @@ cdef int scheduler_on_asker_left(Scheduler* self, int32_t asker, double now) noe
 
 
 cdef int32_t scheduler_on_doer_joined(
-        Scheduler* self, int resource, uint32_t capacity, uint32_t window, double now) noexcept nogil:
+        Scheduler* self, int kind, uint32_t capacity, uint32_t window, bint relays, double now) noexcept nogil:
     cdef int32_t doer
     cdef DoerRow* row
-    cdef double room
-    if resource < 0 or resource >= POOLS:
+    if kind < 0 or kind >= KINDS:
         return NO_SUCH
     doer = doer_new(self)
     if doer < 0:
         return NO_MEMORY
     row = &self.doers[doer]
-    row.resource = <uint8_t> resource
-    row.capacity = max(capacity, 1)
-    row.window = max(window, row.capacity)
-    room = self.limits.quantum * TICKS_A_SECOND * row.capacity
-    row.room = <uint64_t> min(max(room, 0.0), 1e15)
+    row.kind = <uint8_t> kind
+    row.marks = RELAYS if relays else 0
+    doer_resize(self, doer, capacity, window, now)
     row.heard = steady(self, now)
     row.progress = now
     if self.limits.lease > 0 and isfinite(self.limits.lease):
         agenda_put(self, now + self.limits.lease, LEASE, doer, row.birth)
     doer_settle(self, doer, False)
     return doer
+
+
+cdef int scheduler_on_doer_resized(
+        Scheduler* self, int32_t doer, uint32_t capacity, uint32_t window, double now) noexcept nogil:
+    if not doer_known(self, doer):
+        return NO_SUCH
+    self.doers[doer].heard = steady(self, now)
+    doer_resize(self, doer, capacity, window, now)
+    doer_settle(self, doer, False)
+    return 0
 
 
 cdef int scheduler_on_doer_left(Scheduler* self, int32_t doer, int why, double now) noexcept nogil:
@@ -135,7 +144,7 @@ cdef int scheduler_on_drain(Scheduler* self, int32_t doer, double now) noexcept 
         return NO_SUCH
     if self.doers[doer].marks & DRAINING:
         return 0
-    self.doers[doer].marks |= DRAINING
+    doer_bar(self, doer, DRAINING)
     at = self.doers[doer].tail
     while at >= 0 and self.tasks[at].state == QUEUED:
         if not self.tasks[at].marks & ASKED:
@@ -161,13 +170,13 @@ cdef int scheduler_on_function_forgotten(Scheduler* self, int32_t function) noex
 
 
 cdef int32_t scheduler_on_task(
-        Scheduler* self, int32_t asker, uint64_t ticket, int32_t function, int resource, int16_t priority,
-        uint8_t flags, uint8_t retries, uint8_t crashes, uint32_t timeout_ms, const Cargo* cargo,
+        Scheduler* self, int32_t asker, uint64_t ticket, int32_t function, int needs, uint16_t share,
+        int16_t priority, uint8_t flags, uint8_t retries, uint8_t crashes, uint32_t timeout_ms, const Cargo* cargo,
         double now) noexcept nogil:
     cdef AskerRow* owner
     cdef TaskRow* row
     cdef int32_t task
-    if not asker_known(self, asker) or resource < 0 or resource >= POOLS or function < 0:
+    if not asker_known(self, asker) or needs <= 0 or needs >= MASKS or function < 0:
         return NO_SUCH
     owner = &self.askers[asker]
     if ticket_find(self, asker, ticket) >= 0:
@@ -191,7 +200,8 @@ cdef int32_t scheduler_on_task(
     row.flags = flags
     row.retries = retries
     row.crashes = crashes
-    row.resource = <uint8_t> resource
+    row.needs = <uint8_t> needs
+    row.share = share
     ticket_add(self, task)
     owner.unfinished += 1
     owner.bytes += cargo.length
@@ -274,13 +284,16 @@ cdef Verdict scheduler_on_outcome(
         return verdict
     if status == VALUE or status == ERROR:
         _measure(self, row.function, run_us)
-    if status == ERROR and row.retries:
+    if status == ERROR and row.retries and not (doer_known(self, doer) and self.doers[doer].marks & RELAYS):
+        # What a loop hands on as an error it has tried as often as it may.
         row.retries -= 1
         self.retried += 1
         verdict.ruling = AGAIN
         if there:
+            if row.marks & WANTED:
+                task_keep(self, task)
             _leave_doer(self, task, doer, now)
-            task_return(self, task, False)
+            task_return(self, task)
             doer_settle(self, doer, True)
         # Otherwise a later attempt is under way or waits already.
         return verdict
@@ -305,20 +318,24 @@ cdef Verdict scheduler_on_outcome(
 cdef int scheduler_on_given_back(
         Scheduler* self, int32_t doer, uint64_t token, bint given_back, double now) noexcept nogil:
     cdef int32_t task = task_of(self, token)
+    cdef bint wanted
     scheduler_on_heard(self, doer, now)
     if not _is_there(self, task, doer, token) or not self.tasks[task].marks & ASKED:
         return 0
     if not given_back:
+        if self.tasks[task].marks & WANTED:
+            task_keep(self, task)
         doer_answered(self, task)
         if self.tasks[task].state == QUEUED:
             self.doers[doer].marks |= KEEPING
             doer_confirm(self, task, now)
     else:
+        wanted = self.tasks[task].marks & WANTED != 0
         doer_drop(self, task, now)
         if self.tasks[task].state == GHOST:
             task_free(self, task)
         else:
-            task_return(self, task, True)
+            task_unrun(self, task, self.doers[doer].kind, wanted)
     doer_settle(self, doer, False)
     return 1
 
@@ -334,11 +351,38 @@ cdef int scheduler_on_cancel(Scheduler* self, int32_t asker, uint64_t ticket, bi
         task_withdraw(self, task)
         task_end(self, task, CANCELLED, False)
         task_free(self, task)
-    elif force and self.tasks[task].state == RUNNING:
+    elif force and (self.tasks[task].state == RUNNING or self.doers[self.tasks[task].doer].marks & RELAYS):
+        # Whether it runs there a loop knows better.
         task_stop(self, task, CANCELLED, now)
     else:
         task_end(self, task, CANCELLED, False)
         task_revoke(self, task, now)
+    return 1
+
+
+cdef int scheduler_on_retract(Scheduler* self, int32_t asker, uint64_t ticket, double now) noexcept nogil:
+    cdef int32_t task
+    cdef TaskRow* row
+    cdef Order* order
+    if not asker_known(self, asker):
+        return NO_SUCH
+    task = ticket_find(self, asker, ticket)
+    if task < 0:
+        order = order_new(self, GIVE_BACK)
+        if order != NULL:
+            order.asker = asker
+            order.ticket = ticket
+        return 0
+    row = &self.tasks[task]
+    if row.doer < 0:
+        task_withdraw(self, task)
+        task_give_back(self, task)
+    elif row.marks & (WANTED | CONFIRMED) or (not row.marks & ASKED and doer_ask(self, task) < 0):
+        # Who asks twice is told no once, and then what the doer says.
+        task_say_no(self, task)
+    else:
+        row.marks |= WANTED
+        doer_settle(self, row.doer, False)
     return 1
 
 
@@ -349,6 +393,11 @@ cdef int scheduler_find(Scheduler* self, uint64_t token, int32_t* asker, uint64_
     asker[0] = self.tasks[task].asker
     ticket[0] = self.tasks[task].ticket
     return 1
+
+
+cdef int32_t scheduler_doer_of(const Scheduler* self, uint64_t token) noexcept nogil:
+    cdef int32_t task = task_of(self, token)
+    return self.tasks[task].doer if task >= 0 else -1
 
 
 cdef void scheduler_decide(Scheduler* self, double now) noexcept nogil:
@@ -370,20 +419,22 @@ cdef bint scheduler_next_order(Scheduler* self, Order* order) noexcept nogil:
 
 
 cdef bint scheduler_has_waiting(const Scheduler* self) noexcept nogil:
-    cdef int resource
-    for resource in range(POOLS):
-        if self.pools[resource].waiting or self.pools[resource].suspects.length:
-            return True
-    return False
+    return (self.wanted | self.suspected) != 0
+
+
+cdef uint64_t scheduler_capacity(const Scheduler* self, int kind) noexcept nogil:
+    return self.pools[kind].capacity
 
 
 cdef void scheduler_totals(Scheduler* self, Totals* totals) noexcept nogil:
     cdef DoerRow* row
     cdef uint32_t i
-    cdef int resource
+    cdef int k
     memset(totals, 0, sizeof(Totals))
-    for resource in range(POOLS):
-        totals.waiting += self.pools[resource].waiting + self.pools[resource].suspects.length
+    for k in range(MASKS):
+        totals.waiting += self.lines[k].waiting + self.lines[k].suspects.length
+    for k in range(KINDS):
+        totals.capacity[k] = self.pools[k].capacity
     for i in range(self.doer_used):
         row = &self.doers[i]
         if row.alive:
@@ -396,6 +447,7 @@ cdef void scheduler_totals(Scheduler* self, Totals* totals) noexcept nogil:
     totals.crashes = self.crashes
     totals.losses = self.losses
     totals.retracted = self.retracted
+    totals.given_back = self.given_back
     totals.doers = self.doer_count
     totals.askers = self.asker_count
     totals.decisions = self.decisions

@@ -8,7 +8,7 @@ that goes away is used again.
 May not know: what a good decision is. Lists here have an order, but no meaning.
 
     a task stands in   a lane of its asker (shares)     WAITING
-                       its resource's suspects          SUSPECT
+                       the suspects of its needs        SUSPECT
                        the queue of a doer (doers)      RUNNING or GHOST, then QUEUED behind them
     a doer stands in   one of its pool's places         EMPTY, PARTLY, LONE, DEEP, or NOWHERE
                        its pool's laden doers           if something waits there that may be asked back
@@ -19,14 +19,15 @@ row is in the free list and nowhere else.
 from libc.stdint cimport int16_t, int32_t, uint8_t, uint16_t, uint32_t, uint64_t
 
 from covey.broker.orders cimport Cargo, Limits, Order
-from covey.wire.protocol cimport RESOURCES
+from covey.wire.protocol cimport NEEDS_LAST, RESOURCES
 
 # Estimates are whole ticks, so that sums of them can be taken apart again without error. A tick is 100 ns,
 # which puts the longest estimate at three and a half minutes: to all rules here that is the same as for ever.
 cdef enum:
     TICKS_A_SECOND = 10000000
     LONGEST = 0x7fffffff
-    POOLS = RESOURCES           # one for each; anonymous, so that C counts to it as an int
+    KINDS = RESOURCES           # of doers; anonymous, so that C counts to it as an int
+    MASKS = NEEDS_LAST + 1      # of kinds that a task may need; none of them is 0
 
 # State of a task.
 cdef enum:
@@ -42,6 +43,7 @@ cdef enum:
     ASKED = 1                   # a TAKE_BACK is not answered yet
     CONFIRMED = 2               # the doer said itself that it runs
     TIMED = 4                   # the agenda has an entry for this attempt
+    WANTED = 8                  # its asker wants it back, and has no answer yet; such a task is ASKED
 
 # Marks of a doer.
 cdef enum:
@@ -51,6 +53,8 @@ cdef enum:
     STALLED = 8                 # nothing moved for too long: nothing new until something does
     SOLO = 16                   # holds a suspect, and nothing beside or behind it
     KEEPING = 32                # said no to a TAKE_BACK: not asked again before something moves there
+    RELAYS = 64                 # a loop itself: time limits, kills and crashes are seen and judged there
+    SHRUNK = 128                # holds more than its window, because the window became smaller
 
 # Place of a doer.
 cdef enum:
@@ -83,7 +87,8 @@ cdef struct TaskRow:
     uint8_t retries             # left
     uint8_t crashes
     uint8_t losses
-    uint8_t resource
+    uint8_t needs               # mask of the kinds of doers that will do; never 0
+    uint16_t share              # of a GPU, as in TaskRecord
 
 cdef struct List:
     int32_t head                # -1: empty
@@ -95,7 +100,7 @@ cdef struct Link:
     int32_t prev
 
 # The queue of a doer: first what runs (RUNNING, GHOST), then what waits (QUEUED) from `upcoming` on.
-# running <= capacity, and something waits only if running == capacity.
+# running <= capacity, and something waits only if running == capacity. That is so with a capacity of 0, too.
 cdef struct DoerRow:
     int32_t head
     int32_t tail
@@ -107,7 +112,7 @@ cdef struct DoerRow:
     uint8_t place
     uint8_t laden               # whether it is in its pool's list of these
     uint8_t marks
-    uint8_t resource
+    uint8_t kind
     uint64_t backlog            # sum of the costs of the queue
     uint64_t room               # ticks of backlog it may have: quantum times capacity
     double heard                # on the clock that pauses do not move
@@ -116,6 +121,7 @@ cdef struct DoerRow:
     uint32_t ghosts
     uint32_t birth
     uint8_t alive               # else: in the free list, linked through `head`
+    uint8_t upcoming_needs      # all needs of what waits here, or'ed; bits of what is gone may stay
 
 # The tasks of one asker and one priority, oldest first.
 cdef struct Lane:
@@ -123,22 +129,27 @@ cdef struct Lane:
     int32_t tail
     int32_t priority
 
-# What one asker wants of one resource. Its lanes are sorted, the most urgent last, and the last has a task if any has.
+# An asker among those who want doers of one kind.
+cdef struct Turn:
+    double virtual              # ticks it was given there, over its weight
+    int32_t spot                # in the pool's heap; -1 while it has nothing that such a doer may do
+
+# What one asker wants with the same needs. Its lanes are sorted, the most urgent last, and the last has a task if any has.
 cdef struct Share:
-    double virtual              # ticks it was given, over its weight
     uint32_t waiting
-    int32_t spot                # in the pool's heap; -1 while nothing waits
     uint32_t lane_count
     uint32_t lane_room
     Lane* lanes
 
 cdef struct AskerRow:
-    Share shares[POOLS]
+    Turn turns[KINDS]
+    Share shares[MASKS]
     double stride               # 1 / weight
     uint64_t bytes              # of its unfinished tasks
     uint32_t unfinished
     uint32_t assigned           # of those, at doers
     int32_t chain               # next free row
+    uint8_t wanted              # a bit for each mask in whose lanes something waits
     uint8_t alive
 
 cdef struct FunctionRow:
@@ -146,19 +157,23 @@ cdef struct FunctionRow:
     uint32_t cost               # the same, rounded and bounded; 0: never measured
     uint32_t count
 
-# All that concerns one resource.
+# The doers of one kind, and whose turn it is there.
 cdef struct Pool:
     List places[PLACES]
     List laden                  # the one without progress for longest first
-    List suspects
     int32_t* heap               # askers with something waiting, the least served one first
     uint32_t heap_length
-    uint32_t waiting            # tasks in lanes
-    uint32_t asked              # TAKE_BACKs not answered
     int32_t reserved            # a doer that gets nothing until it is empty, for a suspect; -1
     int32_t runner              # the DEEP doer that is being given a run of tasks; -1
     uint32_t run_left
-    double virtual              # of the share served last: where newcomers start
+    uint64_t capacity           # sum over the doers that may get something at all
+    double virtual              # of the turn served last: where newcomers start
+
+# All tasks of the same needs.
+cdef struct Line:
+    List suspects
+    uint32_t waiting            # in lanes
+    uint32_t asked              # TAKE_BACKs not answered
 
 # Kind of a Due.
 cdef enum:
@@ -198,7 +213,10 @@ cdef struct Scheduler:
     uint32_t asker_count
     FunctionRow* functions
     uint32_t function_room
-    Pool pools[POOLS]
+    Pool pools[KINDS]
+    Line lines[MASKS]
+    uint8_t wanted              # a bit for each mask in whose lanes something waits
+    uint8_t suspected           # and in whose suspects
     # The agenda: a binary heap; entries may be out of date, and are checked when they are due.
     Due* dues
     uint32_t due_room
@@ -217,6 +235,7 @@ cdef struct Scheduler:
     uint64_t crashes
     uint64_t losses
     uint64_t retracted
+    uint64_t given_back
     uint64_t decisions
 
 cdef Scheduler* tables_new(const Limits* limits) noexcept nogil
@@ -244,6 +263,10 @@ cdef inline int32_t task_of(const Scheduler* self, uint64_t token) noexcept nogi
     if self.tasks[task].state == FREE or self.tasks[task].birth != (<uint32_t> (token >> 32) & 0xffffff):
         return -1
     return <int32_t> task
+
+# The masks that contain a kind, a bit for each.
+cdef inline uint8_t served_by(int kind) noexcept nogil:
+    return <uint8_t> (0xf0ccaa >> (8 * kind))
 
 # The clock that pauses do not move. A gap since the last tick that only a pause explains does not
 # move it either, though only the next tick writes that down.

@@ -66,11 +66,12 @@ cdef Scheduler* tables_new(const Limits* limits) noexcept nogil:
     self.doer_free = -1
     self.asker_free = -1
     self.tick = -1.0
-    for i in range(POOLS):
+    for i in range(MASKS):
+        _list_init(&self.lines[i].suspects)
+    for i in range(KINDS):
         for k in range(PLACES):
             _list_init(&self.pools[i].places[k])
         _list_init(&self.pools[i].laden)
-        _list_init(&self.pools[i].suspects)
         self.pools[i].reserved = -1
         self.pools[i].runner = -1
     return self
@@ -82,9 +83,9 @@ cdef void tables_free(Scheduler* self) noexcept nogil:
     if self == NULL:
         return
     for a in range(self.asker_used):
-        for i in range(POOLS):
+        for i in range(MASKS):
             free(self.askers[a].shares[i].lanes)
-    for i in range(POOLS):
+    for i in range(KINDS):
         free(self.pools[i].heap)
     free(self.tasks)
     free(self.buckets)
@@ -187,7 +188,7 @@ cdef int32_t asker_new(Scheduler* self) noexcept nogil:
         self.asker_free = self.askers[asker].chain
     else:
         if self.asker_used == self.asker_room:
-            for i in range(POOLS):
+            for i in range(KINDS):
                 room = self.asker_room
                 bigger = _grown(self.pools[i].heap, &room, self.asker_used + 1, sizeof(int32_t), False)
                 if bigger == NULL:
@@ -200,8 +201,8 @@ cdef int32_t asker_new(Scheduler* self) noexcept nogil:
         asker = <int32_t> self.asker_used
         self.asker_used += 1
     memset(&self.askers[asker], 0, sizeof(AskerRow))
-    for i in range(POOLS):
-        self.askers[asker].shares[i].spot = -1
+    for i in range(KINDS):
+        self.askers[asker].turns[i].spot = -1
     self.askers[asker].alive = 1
     self.asker_count += 1
     return asker
@@ -209,7 +210,7 @@ cdef int32_t asker_new(Scheduler* self) noexcept nogil:
 
 cdef void asker_free(Scheduler* self, int32_t asker) noexcept nogil:
     cdef int i
-    for i in range(POOLS):
+    for i in range(MASKS):
         free(self.askers[asker].shares[i].lanes)
         self.askers[asker].shares[i].lanes = NULL
     self.askers[asker].alive = 0

@@ -4,21 +4,21 @@ from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t
 
 from covey.broker.agenda cimport task_stamp
 from covey.broker.tables cimport (
-    ASKED, CONDEMNED, DEEP, DRAINING, EMPTY, FREE, GHOST, KEEPING, LEASE, LONE, NOWHERE, PARTLY, PLACES, QUEUED, POOLS,
-    SOLO, STALLED, SUSPECT, TIMED, TIMEOUT, WAITING, AskerRow, DoerRow, Due, Lane, List, Pool, Share, TaskRow,
-    asker_known, doer_known)
+    ASKED, CONDEMNED, DEEP, DRAINING, EMPTY, FREE, GHOST, KEEPING, KINDS, LEASE, LONE, MASKS, NOWHERE, PARTLY,
+    PLACES, QUEUED, RELAYS, SHRUNK, SOLO, STALLED, SUSPECT, TIMED, TIMEOUT, WAITING, WANTED, AskerRow, DoerRow,
+    Due, Lane, Line, List, Pool, Share, TaskRow, asker_known, doer_known)
 from covey.broker.tickets cimport ticket_count, ticket_find
 
 
-# Rows in the list if it is linked both ways and all of it is in `state` and of the resource; else -1.
-cdef int64_t _walk(const Scheduler* self, int32_t head, int32_t tail, int state, int resource) noexcept nogil:
+# Rows in the list if it is linked both ways and all of it is in `state` and has these needs; else -1.
+cdef int64_t _walk(const Scheduler* self, int32_t head, int32_t tail, int state, int needs) noexcept nogil:
     cdef int64_t count = 0
     cdef int32_t before = -1
     cdef int32_t at = head
     while at >= 0:
         if count > self.task_count or self.tasks[at].prev != before:
             return -1
-        if self.tasks[at].state != state or self.tasks[at].resource != resource:
+        if self.tasks[at].state != state or self.tasks[at].needs != needs:
             return -1
         count += 1
         before = at
@@ -50,6 +50,10 @@ cdef int _tasks(const Scheduler* self) noexcept nogil:
             return 16
         if row.doer >= 0 and not doer_known(self, row.doer):
             return 7
+        if row.marks & WANTED and (not row.marks & ASKED or row.state == GHOST):
+            return 17
+        if row.marks and row.state < QUEUED:
+            return 17
         timed += (row.marks & TIMED) != 0
         if row.state != GHOST:
             filed += 1
@@ -62,8 +66,8 @@ cdef int _tasks(const Scheduler* self) noexcept nogil:
     return 0 if timed == self.timed else 14
 
 
-cdef int _share(const Scheduler* self, int32_t asker, int resource, uint32_t* waiting) noexcept nogil:
-    cdef const Share* share = &self.askers[asker].shares[resource]
+cdef int _share(const Scheduler* self, int32_t asker, int needs, uint32_t* waiting) noexcept nogil:
+    cdef const Share* share = &self.askers[asker].shares[needs]
     cdef const Lane* lane
     cdef uint32_t i
     cdef int64_t count
@@ -73,7 +77,7 @@ cdef int _share(const Scheduler* self, int32_t asker, int resource, uint32_t* wa
         lane = &share.lanes[i]
         if i > 0 and lane.priority <= share.lanes[i - 1].priority:
             return 3
-        count = _walk(self, lane.head, lane.tail, WAITING, resource)
+        count = _walk(self, lane.head, lane.tail, WAITING, needs)
         if count < 0:
             return 3
         at = lane.head
@@ -82,47 +86,74 @@ cdef int _share(const Scheduler* self, int32_t asker, int resource, uint32_t* wa
                 return 3
             at = self.tasks[at].next
         waiting[0] += <uint32_t> count
-    if waiting[0] != share.waiting:
+    if waiting[0] != share.waiting or (self.askers[asker].wanted >> needs & 1) != (waiting[0] > 0):
         return 4
-    if share.waiting and share.lanes[share.lane_count - 1].head < 0:
-        return 3
-    return 5 if (share.spot >= 0) != (share.waiting > 0) else 0
+    return 3 if share.waiting and share.lanes[share.lane_count - 1].head < 0 else 0
 
 
-cdef int _pool(const Scheduler* self, int resource, uint64_t* placed) noexcept nogil:
-    cdef const Pool* pool = &self.pools[resource]
+# All that waits with these needs, and which kinds of doers have something to do for each asker because of that.
+cdef int _line(const Scheduler* self, int needs, uint64_t* placed) noexcept nogil:
+    cdef const Line* line = &self.lines[needs]
     cdef uint32_t waiting, i
     cdef uint32_t total = 0
-    cdef uint32_t askers = 0
-    cdef double above
+    cdef uint32_t asked = 0
     cdef int wrong
     for i in range(self.asker_used):
         if not self.askers[i].alive:
             continue
-        wrong = _share(self, <int32_t> i, resource, &waiting)
+        wrong = _share(self, <int32_t> i, needs, &waiting)
         if wrong:
             return wrong
         total += waiting
-        askers += waiting > 0
-    if total != pool.waiting:
+    if total != line.waiting or (self.wanted >> needs & 1) != (total > 0):
         return 4
+    if _walk(self, line.suspects.head, line.suspects.tail, SUSPECT, needs) != line.suspects.length:
+        return 6
+    if (self.suspected >> needs & 1) != (line.suspects.length > 0):
+        return 6
+    for i in range(self.task_used):
+        asked += self.tasks[i].state >= QUEUED and self.tasks[i].needs == needs and self.tasks[i].marks & ASKED != 0
+    placed[0] += total + line.suspects.length
+    return 0 if asked == line.asked else 13
+
+
+cdef int _pool(const Scheduler* self, int kind) noexcept nogil:
+    cdef const Pool* pool = &self.pools[kind]
+    cdef const DoerRow* row
+    cdef uint32_t i
+    cdef uint32_t askers = 0
+    cdef uint64_t capacity = 0
+    cdef double above
+    cdef bint wants
+    cdef int mask
+    for i in range(self.asker_used):
+        if not self.askers[i].alive:
+            continue
+        wants = False
+        for mask in range(1, MASKS):
+            wants = wants or (mask >> kind & 1 and self.askers[i].shares[mask].waiting > 0)
+        askers += wants
+        if wants != (self.askers[i].turns[kind].spot >= 0):
+            return 5
     if askers != pool.heap_length:
         return 5
     for i in range(pool.heap_length):
-        if self.askers[pool.heap[i]].shares[resource].spot != <int32_t> i:
+        if self.askers[pool.heap[i]].turns[kind].spot != <int32_t> i:
             return 5
-        above = self.askers[pool.heap[(i - 1) >> 1 if i else 0]].shares[resource].virtual
-        if above > self.askers[pool.heap[i]].shares[resource].virtual:
+        above = self.askers[pool.heap[(i - 1) >> 1 if i else 0]].turns[kind].virtual
+        if above > self.askers[pool.heap[i]].turns[kind].virtual:
             return 5
-    if _walk(self, pool.suspects.head, pool.suspects.tail, SUSPECT, resource) != pool.suspects.length:
-        return 6
-    placed[0] += total + pool.suspects.length
     if pool.reserved >= 0:
-        if not doer_known(self, pool.reserved) or self.doers[pool.reserved].resource != resource:
+        if not doer_known(self, pool.reserved):
             return 15
-        if self.doers[pool.reserved].marks & (DRAINING | CONDEMNED):
+        row = &self.doers[pool.reserved]
+        if row.kind != kind or row.capacity == 0 or row.marks & (DRAINING | CONDEMNED):
             return 15
-    return 0
+    for i in range(self.doer_used):
+        row = &self.doers[i]
+        if row.alive and row.kind == kind and not row.marks & (DRAINING | CONDEMNED):
+            capacity += row.capacity
+    return 0 if capacity == pool.capacity else 18
 
 
 cdef int _queue(const Scheduler* self, int32_t doer) noexcept nogil:
@@ -140,9 +171,13 @@ cdef int _queue(const Scheduler* self, int32_t doer) noexcept nogil:
         task = &self.tasks[at]
         if assigned > self.task_count or task.prev != before or task.doer != doer or task.state < QUEUED:
             return 8
-        if task.resource != row.resource:
+        if not task.needs >> row.kind & 1:
             return 8
+        if row.marks & RELAYS and task.marks & TIMED:
+            return 14
         if task.state == QUEUED:
+            if task.needs & ~row.upcoming_needs:
+                return 11
             if upcoming < 0:
                 upcoming = at
         elif upcoming >= 0:
@@ -159,9 +194,11 @@ cdef int _queue(const Scheduler* self, int32_t doer) noexcept nogil:
         return 8
     if assigned != row.assigned or running != row.running or ghosts != row.ghosts or asked != row.asked:
         return 9
-    if backlog != row.backlog or running > row.capacity or assigned > row.window:
+    if backlog != row.backlog or running > row.capacity:
         return 9
-    if row.marks & SOLO and assigned != 1:
+    if (assigned > row.window) != (row.marks & SHRUNK != 0):
+        return 9
+    if row.marks & SOLO and (assigned != 1 or row.marks & RELAYS):
         return 15
     return 0
 
@@ -169,7 +206,7 @@ cdef int _queue(const Scheduler* self, int32_t doer) noexcept nogil:
 cdef bint _stands(const Scheduler* self, int32_t doer) noexcept nogil:
     cdef const DoerRow* row = &self.doers[doer]
     cdef bint barred = (
-        row.marks & (DRAINING | CONDEMNED | SOLO) != 0 or self.pools[row.resource].reserved == doer)
+        row.marks & (DRAINING | CONDEMNED | SOLO) != 0 or row.capacity == 0 or self.pools[row.kind].reserved == doer)
     if barred:
         return row.place == NOWHERE
     if row.assigned == 0:
@@ -191,16 +228,16 @@ cdef int _listed(const Scheduler* self) noexcept nogil:
     cdef uint32_t laden = 0
     cdef uint32_t count, i
     cdef int32_t at, before
-    cdef int resource, place
-    for resource in range(POOLS):
+    cdef int kind, place
+    for kind in range(KINDS):
         for place in range(PLACES):
-            list = &self.pools[resource].places[place]
+            list = &self.pools[kind].places[place]
             count = 0
             before = -1
             at = list.head
             while at >= 0:
                 row = &self.doers[at]
-                if not row.alive or row.place != place or row.resource != resource or count > self.doer_count:
+                if not row.alive or row.place != place or row.kind != kind or count > self.doer_count:
                     return 10
                 if self.place_links[at].prev != before:
                     return 10
@@ -210,13 +247,13 @@ cdef int _listed(const Scheduler* self) noexcept nogil:
             if before != list.tail or count != list.length or (place == NOWHERE and count):
                 return 10
             placed += count
-        list = &self.pools[resource].laden
+        list = &self.pools[kind].laden
         count = 0
         before = -1
         at = list.head
         while at >= 0:
             row = &self.doers[at]
-            if not row.alive or not row.laden or row.resource != resource or count > self.doer_count:
+            if not row.alive or not row.laden or row.kind != kind or count > self.doer_count:
                 return 11
             if self.laden_links[at].prev != before:
                 return 11
@@ -284,15 +321,17 @@ cdef int _agenda(const Scheduler* self) noexcept nogil:
 
 cdef int validate(const Scheduler* self) noexcept nogil:
     cdef uint64_t placed = 0
-    cdef uint32_t asked[POOLS]
     cdef uint32_t i
-    cdef int resource
+    cdef int k
     cdef int wrong = _tasks(self)
     if wrong:
         return wrong
-    for resource in range(POOLS):
-        asked[resource] = 0
-        wrong = _pool(self, resource, &placed)
+    for k in range(1, MASKS):
+        wrong = _line(self, k, &placed)
+        if wrong:
+            return wrong
+    for k in range(KINDS):
+        wrong = _pool(self, k)
         if wrong:
             return wrong
     for i in range(self.doer_used):
@@ -301,13 +340,9 @@ cdef int validate(const Scheduler* self) noexcept nogil:
             if wrong:
                 return wrong
             placed += self.doers[i].assigned
-            asked[self.doers[i].resource] += self.doers[i].asked
     # Lanes, suspects and queues hold rows of different states, so nothing stands in two; all of them hold all.
     if placed != self.task_count:
         return 7
-    for resource in range(POOLS):
-        if asked[resource] != self.pools[resource].asked:
-            return 13
     wrong = _listed(self)
     if wrong:
         return wrong

@@ -12,7 +12,7 @@ import sys
 import threading
 
 from cpython.ref cimport Py_DECREF, Py_INCREF
-from libc.stdint cimport int16_t, uint8_t, uint32_t, uint64_t
+from libc.stdint cimport int16_t, uint8_t, uint16_t, uint32_t, uint64_t
 
 from covey.client.futures cimport FutureCore, future_new
 from covey.client.line cimport Line
@@ -25,6 +25,7 @@ from covey.link.libzmq cimport (
 from covey.link.wake cimport wake_free, wake_ring
 from covey.wire.bale cimport Bale, bale_of_buffers
 from covey.wire.buffer cimport Buffer, buffer_clear, buffer_free, buffer_init, buffer_reserve
+from covey.wire.protocol cimport NEEDS_CPU
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 from cpython.pythread cimport PyThread_acquire_lock, PyThread_release_lock
 
@@ -63,7 +64,7 @@ cdef class Exchange:
         self.shipped = set()
         self.ship_lock = threading.Lock()
         self.parcel_limit = settings.parcel_limit
-        self.functions = FunctionBook(_Forgetter(self.line, self.shipped))
+        self.functions = FunctionBook(_Forgetter(self.line, self.shipped), ship_limit=settings.ship_limit)
         self.native = settings.native
         if self.native:
             try:
@@ -138,18 +139,18 @@ cdef class Exchange:
         self.scratch.used = 1
         if values_encode(&self.scratch, args) != 1:
             return self.send(fn, args, kwargs)
-        self._put(future, function.number, self.scratch.data, self.scratch.used, NULL, 0, 0, 0, 0, 0, 0)
+        self._put(future, function.number, self.scratch.data, self.scratch.used, NULL, 0, NEEDS_CPU, 0, 0, 0, 0, 0)
         return future
 
     cdef uint64_t _put(
             self, FutureCore future, uint32_t function, const unsigned char* parcel, size_t size, Bale* bale,
-            int priority, int resource, int flags, int retries, int crashes, uint32_t timeout_ms) except 0:
+            int priority, int needs, int share, int flags, int retries, int crashes, uint32_t timeout_ms) except 0:
         # The I/O thread may settle the ticket before this returns, but not before it has the GIL.
         Py_INCREF(future)
         self.line.live += 1
         future.ticket = asker_put(
             &self.line.end, <void*> future, function, parcel, <uint32_t> size, bale, <int16_t> priority,
-            <uint8_t> resource, <uint8_t> flags, <uint8_t> retries, <uint8_t> crashes, timeout_ms)
+            <uint8_t> needs, <uint16_t> share, <uint8_t> flags, <uint8_t> retries, <uint8_t> crashes, timeout_ms)
         if future.ticket == 0:
             self.line.live -= 1
             Py_DECREF(future)
@@ -177,7 +178,7 @@ cdef class Exchange:
             function.buffers = []
         return 0
 
-    def send(self, fn, args, kwargs, *, int priority=0, int resource=0, int retries=0, timeout=None):
+    def send(self, fn, args, kwargs, *, int priority=0, int needs=NEEDS_CPU, int share=0, int retries=0, timeout=None):
         """`submit` with what rides beside the call."""
         cdef Function function
         if self.line.refusal is not None:
@@ -186,11 +187,11 @@ cdef class Exchange:
         if function is self.functions.caller:
             args = (fn, *args)
         return self.post(
-            function, CALL if kwargs else ARGS, (args, kwargs) if kwargs else args, priority=priority, resource=resource,
-            retries=retries, timeout=timeout)
+            function, CALL if kwargs else ARGS, (args, kwargs) if kwargs else args, priority=priority, needs=needs,
+            share=share, retries=retries, timeout=timeout)
 
     def post(
-            self, Function entry not None, int form, obj, *, int priority=0, int resource=0, int flags=0, int retries=0,
+            self, Function entry not None, int form, obj, *, int priority=0, int needs=NEEDS_CPU, int share=0, int flags=0, int retries=0,
             timeout=None, int crashes=0):
         """One task for a function of this client's book, its arguments in one of the codec's forms."""
         cdef Buffer parcel
@@ -198,11 +199,14 @@ cdef class Exchange:
         cdef Bale* bale = NULL
         cdef uint64_t size
         cdef uint32_t timeout_ms = 0 if timeout is None else max(1, <uint32_t> (timeout * 1000))
+        cdef set references = set() if self.functions.shipping else None
         if self.line.failed:
             raise self.line.refusal
         buffer_init(&parcel)
         try:
-            buffers = values_seal(&parcel, form, obj, entry.name)
+            buffers = values_seal(&parcel, form, obj, entry.name, references)
+            if references:
+                entry = self.functions.equip(entry, references)
             size = parcel.used
             if buffers is not None:
                 for buffer in buffers:
@@ -216,7 +220,7 @@ cdef class Exchange:
                 self._ship(entry)
             future = future_new(self.line, entry)
             self._put(
-                future, entry.number, parcel.data, parcel.used, bale, priority, resource, flags, retries, crashes,
+                future, entry.number, parcel.data, parcel.used, bale, priority, needs, share, flags, retries, crashes,
                 timeout_ms)
             return future
         finally:

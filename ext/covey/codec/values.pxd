@@ -44,7 +44,7 @@ cdef int values_plain(object value, int depth) noexcept
 # Appends form byte and parcel; returns the out-of-band buffers, or None if there are none. With form
 # ARGS it tries VALUES first. `describe` is None (errors come as pickle raised them) or the name of the
 # function that the arguments are for (errors come as NotPicklable, naming the argument).
-cdef object values_seal(Buffer* out, int form, object value, object describe)
+cdef object values_seal(Buffer* out, int form, object value, object describe, set references)
 # What is in a parcel (form byte included); `data[0]` tells the form. `buffers` is None or a sequence of
 # writable buffers. Nothing that it returns points into `data`. A missing module raises ModuleMissing.
 cdef object values_unseal(const unsigned char* data, size_t size, object buffers)

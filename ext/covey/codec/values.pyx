@@ -354,7 +354,7 @@ cdef object _careful():
     return _parcel
 
 
-cdef bytes _pickled(object value, int form, object describe, list buffers):
+cdef bytes _pickled(object value, int form, object describe, list buffers, set references):
     cdef _Gather gather
     cdef int plain = values_plain(value, SCAN_DEPTH)
     if plain == 1:
@@ -366,12 +366,12 @@ cdef bytes _pickled(object value, int form, object describe, list buffers):
     if describe is None:
         data, large = _careful().seal(value)
     else:
-        data, large = _careful().seal_args(form, value, describe)
+        data, large = _careful().seal_args(form, value, describe, 0, references)
     buffers += large
     return data
 
 
-cdef object values_seal(Buffer* out, int form, object value, object describe):
+cdef object values_seal(Buffer* out, int form, object value, object describe, set references):
     cdef size_t start = out.used
     cdef unsigned char* at
     cdef bytes data
@@ -384,7 +384,7 @@ cdef object values_seal(Buffer* out, int form, object value, object describe):
                 return None
             out.used = start
         buffers = []
-        data = _pickled(value, form, describe, buffers)
+        data = _pickled(value, form, describe, buffers, references)
         at = _room(out, 1 + PyBytes_GET_SIZE(data))
     except BaseException:
         out.used = start
@@ -463,7 +463,7 @@ def seal(int form, value, describe=None):
     cdef Buffer out
     buffer_init(&out)
     try:
-        buffers = values_seal(&out, form, value, describe)
+        buffers = values_seal(&out, form, value, describe, None)
         return out.data[:out.used], buffers or []
     finally:
         buffer_free(&out)

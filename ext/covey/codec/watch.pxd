@@ -36,6 +36,7 @@ cdef class Function:
     cdef public object body     # bytes; may be set to None once it is sent
     cdef public list buffers    # out-of-band buffers of the body: views of the user's own arrays
     cdef readonly str name      # for messages
+    cdef public object packing  # what it takes to seal it with more modules; None if its body brings none
     cdef object on_forget
     cdef object __weakref__
 
@@ -48,6 +49,7 @@ cdef class FunctionCache:
     cdef dict known             # address of a callable → Known; an entry goes when the callable dies
     cdef PyObject* last         # the callable found last, valid while `last_known` is set
     cdef Known last_known
+    cdef public bint shipping       # bodies bring the user's own modules along: their files must be looked at
     cdef public Function caller     # of call_object: stands for callables that have a state of their own
     # The Function of a callable, the same as last time unless something was rebound. If it is
     # `self.caller`, pass the callable as first argument: its state is then sealed at each submit.

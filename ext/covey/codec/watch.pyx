@@ -166,13 +166,22 @@ cdef class FunctionCache:
                 return self.caller
             known = self.known.get(PyLong_FromVoidPtr(<PyObject*> function))
         if known is not None and (known.watch is None or known.watch.same()):
-            self.last_known = known
-            self.last = <PyObject*> function
-            return known.function
+            if not self.shipping or self.is_packed(known.function):
+                self.last_known = known
+                self.last = <PyObject*> function
+                return known.function
         return self.learn(function)
 
     def learn(self, function):
         """Seals a callable that is new or changed; the book overrides it."""
+        raise NotImplementedError
+
+    def is_packed(self, Function sealed):
+        """Whether the modules that travel with it are still what they were; the book overrides it."""
+        raise NotImplementedError
+
+    def equip(self, Function sealed, set references):
+        """The same function with all modules that an argument refers to; the book overrides it."""
         raise NotImplementedError
 
     def remember(self, function, Function sealed, Watch watch):

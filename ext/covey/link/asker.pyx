@@ -20,7 +20,7 @@ from covey.wire.buffer cimport buffer_free, buffer_init, buffer_put, buffer_rese
 from covey.wire.protocol cimport (
     ASKER, BATCH_BYTES, BYE, CANCEL, CREDIT, EXTRA, FORCE, FORGET, FUNCTION, HELLO, PLANNED, TASKS, WELCOME,
     CancelRecord, CreditRecord, ForgetRecord, FunctionRecord, Header, HelloRecord, RefuseRecord, TaskRecord,
-    WelcomeRecord, wire_check)
+    RESOURCES, WelcomeRecord, wire_check)
 
 # A batch goes out when it holds more than this share of what is under way, or this many records.
 cdef enum:
@@ -157,7 +157,7 @@ cdef void _seal_open(Asker* self) noexcept nogil:
 
 cdef uint64_t asker_put(
     Asker* self, void* holder, uint32_t function, const unsigned char* parcel, uint32_t size, Bale* bale,
-    int16_t priority, uint8_t resource, uint8_t flags, uint8_t retries, uint8_t crashes, uint32_t timeout_ms) noexcept nogil:
+    int16_t priority, uint8_t needs, uint16_t share, uint8_t flags, uint8_t retries, uint8_t crashes, uint32_t timeout_ms) noexcept nogil:
     cdef TaskRecord record
     cdef uint64_t ticket
     cdef uint32_t row
@@ -185,11 +185,11 @@ cdef uint64_t asker_put(
     record.function = function
     record.length = size
     record.priority = priority
-    record.resource = resource
+    record.needs = needs
     record.flags = flags
     record.retries = retries
     record.crashes = crashes
-    record.spare = 0
+    record.share = share
     record.timeout_ms = timeout_ms
     memcpy(at, &record, sizeof(TaskRecord))
     memcpy(at + sizeof(TaskRecord), parcel, size)
@@ -451,11 +451,14 @@ cdef void asker_receive_locked(Asker* self, Bale* bale) noexcept nogil:
     cdef int kind = wire_check(data, bale.frames[0].size, bale.count - 1)
     cdef WelcomeRecord welcome
     cdef CreditRecord credit
+    cdef int i
     if kind == WELCOME:
         memcpy(&welcome, data + sizeof(Header), sizeof(welcome))
         self.credit_tasks = welcome.tasks
         self.credit_bytes = welcome.bytes
-        self.slots = welcome.slots
+        self.slots = 0
+        for i in range(RESOURCES):
+            self.slots += welcome.capacity[i]
         self.welcome = True
         bale_drop(bale)
     elif kind == CREDIT:

@@ -10,7 +10,7 @@ May not know: pickles, functions. Guarantees: a finished outcome leaves within a
 whatever runs next; a task is given back only if it has not started; `mark` names the task that runs,
 for whoever finds this process dead.
 """
-from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
+from libc.stdint cimport int32_t, uint8_t, uint16_t, uint32_t, uint64_t
 from cpython.pythread cimport PyThread_type_lock
 from covey.link.post cimport Letter, LetterQueue
 from covey.link.wake cimport Wake
@@ -62,8 +62,8 @@ cdef struct Doer:
 cdef int doer_init(Doer* self) noexcept
 cdef void doer_free(Doer* self) noexcept
 cdef void doer_hello(
-    Doer* self, uint8_t resource, uint16_t python, uint32_t pid, uint32_t number, uint32_t window, const char* host,
-    uint32_t length) noexcept nogil
+    Doer* self, int kind, int32_t device, uint16_t python, uint32_t pid, uint32_t number, uint32_t window,
+    const char* host, uint32_t length) noexcept nogil
 # The next task: 1 and it is yours (drop its bale); 0: none now; -1: leave. With `wait`, never 0.
 cdef int doer_take(Doer* self, QueuedTask* task, bint wait) noexcept nogil
 # The outcome of the current task. Frames of `bale` (ownership passes) go behind it; NULL: none.

@@ -160,16 +160,16 @@ cdef void _beat_locked(Doer* self, double now) noexcept nogil:
 
 
 cdef void doer_hello(
-    Doer* self, uint8_t resource, uint16_t python, uint32_t pid, uint32_t number, uint32_t window, const char* host,
-    uint32_t length) noexcept nogil:
+    Doer* self, int kind, int32_t device, uint16_t python, uint32_t pid, uint32_t number, uint32_t window,
+    const char* host, uint32_t length) noexcept nogil:
     cdef HelloRecord record
     memset(&record, 0, sizeof(record))
     record.role = DOER
-    record.resource = resource
     record.python = python
     record.pid = pid
     record.number = number
-    record.capacity = 1
+    record.device = device
+    record.capacity[kind] = 1
     record.window = window
     record.length = length
     PyThread_acquire_lock(self.lock, 1)

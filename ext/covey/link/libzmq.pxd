@@ -41,12 +41,17 @@ cdef struct Zmq:
     void* (*msg_data)(ZmqMessage* message) noexcept nogil
     size_t (*msg_size)(const ZmqMessage* message) noexcept nogil
     int (*msg_more)(const ZmqMessage* message) noexcept nogil
+    const char* (*msg_gets)(const ZmqMessage* message, const char* name) noexcept nogil
+    int (*socket_monitor)(void* socket, const char* address, int events) noexcept nogil
     int (*poll)(ZmqPollItem* items, int count, long timeout_ms) noexcept nogil
     int (*last_error)() noexcept nogil
     const char* (*strerror)(int number) noexcept nogil
     void (*version)(int* major, int* minor, int* patch) noexcept nogil
 
 cdef enum:
+    ZMQ_MAX_SOCKETS = 2             # of a context
+    ZMQ_PAIR = 0
+    ZMQ_REP = 4
     ZMQ_DEALER = 5
     ZMQ_ROUTER = 6
     ZMQ_FD = 14
@@ -54,14 +59,36 @@ cdef enum:
     ZMQ_LINGER = 17
     ZMQ_RECONNECT_IVL = 18
     ZMQ_RECONNECT_IVL_MAX = 21
+    ZMQ_MAXMSGSIZE = 22
     ZMQ_SNDHWM = 23
     ZMQ_RCVHWM = 24
+    ZMQ_LAST_ENDPOINT = 32
     ZMQ_ROUTER_MANDATORY = 33
     ZMQ_IMMEDIATE = 39
+    ZMQ_IPV6 = 42
+    ZMQ_CURVE_SERVER = 47
+    ZMQ_CURVE_PUBLICKEY = 48
+    ZMQ_CURVE_SECRETKEY = 49
+    ZMQ_CURVE_SERVERKEY = 50
+    ZMQ_ZAP_DOMAIN = 55
+    ZMQ_HANDSHAKE_IVL = 66
+    ZMQ_HEARTBEAT_IVL = 75
+    ZMQ_HEARTBEAT_TTL = 76
+    ZMQ_HEARTBEAT_TIMEOUT = 77
+    ZMQ_CONNECT_TIMEOUT = 79
     ZMQ_DONTWAIT = 1
     ZMQ_SNDMORE = 2
     ZMQ_POLLIN = 1
     ZMQ_POLLOUT = 2
+
+# What a monitor tells; the low 16 bits of its first frame.
+cdef enum:
+    ZMQ_EVENT_CLOSED = 0x80
+    ZMQ_EVENT_DISCONNECTED = 0x200
+    ZMQ_EVENT_HANDSHAKE_FAILED_NO_DETAIL = 0x800
+    ZMQ_EVENT_HANDSHAKE_SUCCEEDED = 0x1000
+    ZMQ_EVENT_HANDSHAKE_FAILED_PROTOCOL = 0x2000
+    ZMQ_EVENT_HANDSHAKE_FAILED_AUTH = 0x4000
 
 cdef Zmq zmq
 

@@ -47,7 +47,7 @@ cdef int libzmq_load(object path) except -1:
         b"zmq_ctx_new", b"zmq_ctx_set", b"zmq_ctx_term", b"zmq_socket", b"zmq_close", b"zmq_bind", b"zmq_connect",
         b"zmq_setsockopt", b"zmq_getsockopt", b"zmq_msg_init", b"zmq_msg_init_size", b"zmq_msg_init_data",
         b"zmq_msg_send", b"zmq_msg_recv", b"zmq_msg_close", b"zmq_msg_move", b"zmq_msg_data", b"zmq_msg_size",
-        b"zmq_msg_more", b"zmq_poll", b"zmq_errno", b"zmq_strerror", b"zmq_version",
+        b"zmq_msg_more", b"zmq_msg_gets", b"zmq_socket_monitor", b"zmq_poll", b"zmq_errno", b"zmq_strerror", b"zmq_version",
     )
     assert len(names) * sizeof(void*) == sizeof(Zmq)
     path = path or find_library()

@@ -46,6 +46,8 @@ cdef void queue_clear(LetterQueue* queue) noexcept nogil
 cdef int letter_send(Letter* self, void* socket, const unsigned char* route, size_t route_size) noexcept nogil
 # The next message, without blocking; with `route`, its first frame (≤ 16 bytes) goes there. NULL: none now.
 cdef Bale* bale_receive(void* socket, unsigned char* route, size_t* route_size) noexcept nogil
+# What the far end's key was allowed as, as its ZAP handler said; NULL for links without keys. Only of bale_receive's own.
+cdef const char* bale_user(Bale* bale) noexcept nogil
 # Whether something can be received now; asks the socket, and so settles what a send may have swallowed.
 cdef bint socket_ready(void* socket) noexcept nogil
 # The letter as a list of bytes (for pyzmq); frees it.

@@ -252,6 +252,10 @@ cdef Bale* bale_receive(void* socket, unsigned char* route, size_t* route_size) 
     return &self.bale
 
 
+cdef const char* bale_user(Bale* bale) noexcept nogil:
+    return zmq.msg_gets(&(<Received*> bale).messages[0], b"User-Id")
+
+
 cdef bint socket_ready(void* socket) noexcept nogil:
     return _socket_has(socket, ZMQ_POLLIN)
 

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """A bell: any thread rings it, one thread waits for it and for one file descriptor besides."""
 
+from libc.stdint cimport uint8_t
+
 cdef struct Wake:
     int ends[2]                     # a pipe, both ends non-blocking
     bint quick                      # the last wait was soon over, so the next one may be
@@ -23,3 +25,5 @@ cdef double SOON
 # Until the bell rings, `fd` (or -1) is readable, or `seconds` are over (infinity: no limit). Drains the bell.
 # 1 if `other` (or -1) was readable: a third descriptor, for a lifeline. Else 0.
 cdef int wake_wait(Wake* self, int fd, int other, double seconds, int looks) noexcept nogil
+# As wake_wait for any number of descriptors; sets `readable` of those that are. Returns how many.
+cdef int wake_wait_many(Wake* self, const int* fds, uint8_t* readable, int count, double seconds, int looks) noexcept nogil

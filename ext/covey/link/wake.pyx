@@ -30,9 +30,27 @@ cdef extern from *:
         if (found <= 0) return 0;
         return (items[0].revents != 0) | (items[1].revents != 0) << 1 | (items[2].revents != 0) << 2;
     }
+    static int covey_wait_many(
+            int bell, const int* fds, unsigned char* readable, int count, int milliseconds, int looks) {
+        struct pollfd items[count + 1];
+        int found = 0;
+        items[count] = (struct pollfd) {bell, POLLIN, 0};
+        for (int i = 0; i < count; i++) items[i] = (struct pollfd) {fds[i], POLLIN, 0};
+        for (; looks > 0 && milliseconds != 0; looks--) {
+            found = poll(items, count + 1, 0);
+            if (found) break;
+            sched_yield();
+        }
+        if (!found) found = poll(items, count + 1, milliseconds);
+        if (found <= 0) return 0;
+        for (int i = 0; i < count; i++) if (items[i].revents) readable[i] = 1;
+        return found - (items[count].revents != 0) + (items[count].revents ? 1 << 30 : 0);
+    }
     """
     int covey_pipe(int* ends) noexcept nogil
     int covey_wait(int a, int b, int c, int milliseconds, int looks) noexcept nogil
+    int covey_wait_many(
+        int bell, const int* fds, unsigned char* readable, int count, int milliseconds, int looks) noexcept nogil
 
 
 SOON = 0.00015
@@ -68,23 +86,32 @@ cdef void wake_drain(Wake* self) noexcept nogil:
         pass
 
 
-cdef int wake_wait(Wake* self, int fd, int other, double seconds, int looks) noexcept nogil:
-    cdef int milliseconds
-    cdef int readable
-    cdef double start
+cdef int _milliseconds(double seconds) noexcept nogil:
     if seconds <= 0:
-        milliseconds = 0
-    elif seconds > 3600:
-        milliseconds = -1
-    else:
-        # Rounded up, lest a wait that is nearly over become a spin.
-        milliseconds = <int> (seconds * 1000) + 1
-    if looks == ASLEEP:
-        readable = covey_wait(self.ends[0], fd, other, milliseconds, 0)
-    else:
-        start = _clock()
-        readable = covey_wait(self.ends[0], fd, other, milliseconds, looks if self.quick else 0)
+        return 0
+    if seconds > 3600:
+        return -1
+    # Rounded up, lest a wait that is nearly over become a spin.
+    return <int> (seconds * 1000) + 1
+
+
+cdef int wake_wait(Wake* self, int fd, int other, double seconds, int looks) noexcept nogil:
+    cdef int readable
+    cdef double start = _clock()
+    readable = covey_wait(self.ends[0], fd, other, _milliseconds(seconds), looks if self.quick else ASLEEP)
+    if looks:
         self.quick = _clock() - start < SOON
     if readable & 1:
         wake_drain(self)
     return (readable >> 2) & 1
+
+
+cdef int wake_wait_many(Wake* self, const int* fds, uint8_t* readable, int count, double seconds, int looks) noexcept nogil:
+    cdef double start = _clock()
+    cdef int found = covey_wait_many(
+        self.ends[0], fds, readable, count, _milliseconds(seconds), looks if self.quick else ASLEEP)
+    if looks:
+        self.quick = _clock() - start < SOON
+    if found >> 30:
+        wake_drain(self)
+    return found & ((1 << 30) - 1)

@@ -10,9 +10,10 @@ end a script; an outcome that cannot be sealed, or is too large, is an error of 
 """
 import os
 import sys
+from _functools import partial
 from _thread import start_new_thread
 
-from libc.stdint cimport uint8_t, uint32_t, uint64_t
+from libc.stdint cimport int32_t, uint32_t, uint64_t
 
 from covey.codec.values cimport ARGS, CALL, ITEMS, PARTIAL, VALUES, values_seal, values_unseal
 from covey.link.doer cimport (
@@ -24,7 +25,7 @@ from covey.link.post cimport Letter, clock_now, letter_frames
 from covey.link.wake cimport wake_drain, wake_ring
 from covey.wire.bale cimport Bale, Frame, bale_drop, bale_of_buffers, bale_of_copies, bale_views
 from covey.wire.buffer cimport Buffer, buffer_clear, buffer_free, buffer_init, buffer_put
-from covey.wire.protocol cimport ERROR, PLANNED, SETUP_FAILED, VALUE, FunctionRecord, Header
+from covey.wire.protocol cimport CPU, ERROR, PLANNED, SETUP_FAILED, VALUE, FunctionRecord, Header
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 from cpython.pythread cimport PyThread_acquire_lock, PyThread_release_lock
 
@@ -84,6 +85,8 @@ cdef class Runner:
     cdef Doer end
     cdef Buffer scratch
     cdef dict functions
+    cdef dict luggage                   # number of a function → the trunks that came with its body, if any
+    cdef object worn                    # those that `sys.modules` means now
     cdef dict names
     cdef object load
     cdef dict streams                   # the namespace of covey.slot.output
@@ -92,14 +95,15 @@ cdef class Runner:
     cdef uint32_t number
     cdef uint32_t pid
     cdef uint32_t window
-    cdef uint8_t resource
+    cdef int kind                       # of place, a Resource
+    cdef int32_t device
     cdef uint64_t result_limit
     cdef uint64_t tasks_left            # before this slot retires; 0: no limit
     cdef bint native
     cdef object link                    # the thread of a link on pyzmq
 
     def __init__(
-            self, str address not None, uint32_t number, uint32_t pid, uint8_t resource=0, uint32_t window=1024,
+            self, str address not None, uint32_t number, uint32_t pid, int kind=CPU, int32_t device=-1, uint32_t window=1024,
             uint64_t result_limit=1 << 30, uint64_t max_tasks=0, bint native=True, int lifeline=-1, int mark=-1,
             double beat_every=2.0):
         cdef uint64_t* mapped
@@ -107,12 +111,14 @@ cdef class Runner:
             raise OSError("a slot needs a lock and two pipes, and the system gives none: too many open files?")
         buffer_init(&self.scratch)
         self.functions = {}
+        self.luggage = {}
         self.address = address
         self.host = os.uname().nodename
         self.number = number
         self.pid = pid
         self.window = window
-        self.resource = resource
+        self.kind = kind
+        self.device = device
         self.result_limit = result_limit
         self.tasks_left = max_tasks
         self.native = native
@@ -153,8 +159,8 @@ cdef class Runner:
             self.link = Thread(target=PlainLink(self, self.address).run, daemon=True)
             self.link.start()
         doer_hello(
-            &self.end, self.resource, sys.version_info[0] << 8 | sys.version_info[1], self.pid, self.number, self.window,
-            name, len(host))
+            &self.end, self.kind, self.device, sys.version_info[0] << 8 | sys.version_info[1], self.pid, self.number,
+            self.window, name, len(host))
 
     def _attend(self):
         with nogil:
@@ -176,6 +182,7 @@ cdef class Runner:
                 # Nothing to do: time for what nobody waits for.
                 while doer_next_forgotten(&self.end, &forgotten):
                     self.functions.pop(forgotten, None)
+                    self.luggage.pop(forgotten, None)
                 with nogil:
                     taken = doer_take(&self.end, &task, True)
             if taken < 0:
@@ -211,6 +218,12 @@ cdef class Runner:
         elif self.link is not None:
             self.link.join()
 
+    @property
+    def attempt(self):
+        """Which attempt at its task runs now, from 1; 0 while no task runs."""
+        # The top byte of the broker's token, see token_of. The worker alone writes `current`, and asks here.
+        return <int> (self.end.current >> 56)
+
     def fail_setup(self, bytes error not None):
         """Says BYE because the initializer raised: `error` is the sealed exception. Waits until it is sent."""
         cdef Frame frame
@@ -232,7 +245,8 @@ cdef class Runner:
         if bale != NULL:
             try:
                 record = <FunctionRecord*> (bale.frames[0].data + sizeof(Header))
-                function = self.load((<const char*> (record + 1))[:record.length], bale_views(bale, 1) or ())
+                function = self.load(
+                    (<const char*> (record + 1))[:record.length], bale_views(bale, 1) or (), partial(self._unpack, number))
             except Exception as error:
                 function = _Unusable(error)
             finally:
@@ -244,6 +258,20 @@ cdef class Runner:
                 function = _Unusable(RuntimeError(
                     f"slot {self.number} was given a task of function {number} without its body; this is a defect of covey"))
         return function
+
+    def _unpack(self, number, tags, blobs):
+        from covey.slot.worlds import receive
+
+        self.worn = self.luggage[number] = receive(tags, blobs)
+
+    cdef int _wear(self, uint32_t number) except -1:
+        cdef object luggage = self.luggage.get(number)
+        if luggage is not None and luggage is not self.worn:
+            from covey.slot.worlds import wear
+
+            wear(luggage)
+            self.worn = luggage
+        return 0
 
     cdef int _do(self, QueuedTask* task) except -1:
         cdef unsigned char* parcel = task.bale.frames[0].data + task.offset
@@ -264,6 +292,8 @@ cdef class Runner:
                     function = self.functions.get(task.function)
                 if function is None:
                     function = self._function(task.function)
+                if self.luggage:
+                    self._wear(task.function)
                 form = parcel[0] if task.length else 0
                 arguments = values_unseal(parcel, task.length, bale_views(task.bale, 1))
             finally:
@@ -312,7 +342,7 @@ cdef class Runner:
         cdef object buffers
         cdef uint64_t size
         try:
-            buffers = values_seal(&self.scratch, form, value, None)
+            buffers = values_seal(&self.scratch, form, value, None, None)
         except BaseException as error:
             from covey.codec.functions import callable_name
             from covey.codec.outcome import not_picklable_result

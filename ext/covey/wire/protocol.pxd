@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""The covey protocol, version 1.
+"""The covey protocol, version 2.
 
 Why: every link between two parts of covey (client and broker, broker and node, node and slot)
 speaks these messages and no others. One end *asks*, the other *does*; who dialled whom does not
@@ -13,20 +13,23 @@ May not know: sockets, pickles, Python objects. A parcel is bytes from end to en
 Guarantees: `wire_check` accepts a message only if every record of it lies inside its frames,
 so whatever walks an accepted message needs no further bounds check.
 """
-from libc.stdint cimport int16_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
+from libc.stdint cimport int16_t, int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 
 # MAGIC is "CVEY" as the bytes stand on the wire. A peer of another VERSION is refused by name.
 cdef enum:
     MAGIC = 0x59455643
-    VERSION = 1
+    VERSION = 2
 
 # Limits: what a receiver must accept and a sender must not exceed.
 cdef enum:
     MAX_RECORDS = 4096          # records in one message
     MAX_EXTRA = 65535           # extra frames behind the first one
+    MAX_CAPACITY = 16777216     # tasks that a doer may say it runs at once
     MAX_NAME = 255              # bytes of a host name or a refusal's reason
     BATCH_BYTES = 65536         # a sender closes a batch of small records near this size
     NO_FUNCTION = 0             # function numbers start at 1
+    PIECE_BYTES = 1048576       # frames between machines are no larger
+    FRAME_BYTES = 4194304       # a connection that brings a larger one is cut
 
 # Kind: what a message's records are. Below 16 either end may send it; 16 to 31 go from asker
 # to doer; 32 to 47 go from doer to asker.
@@ -36,6 +39,8 @@ cdef enum Kind:
     REFUSE = 3                  # answer to HELLO: why not; the link ends
     BYE = 4                     # I leave; what you gave me and I did not finish is yours again
     BEAT = 5                    # I live; no records
+    PIECES = 6                  # a message of too large frames, cut up: a PieceRecord for each of its frames, the
+                                # pieces behind; what they make when put together is read as if it had come itself
     FUNCTION = 16               # a function's number on this link, its digest and its body
     FORGET = 17                 # that number will not be used again
     TASKS = 18                  # do these
@@ -46,22 +51,36 @@ cdef enum Kind:
     STARTED = 33                # these run now (sent only for tasks that take long)
     RETRACTED = 34              # answer to RETRACT
     OUTPUT = 35                 # what a task printed or logged
-    CREDIT = 36                 # how much you may have unfinished here, from now on
+    CREDIT = 36                 # how much I can do for you, from now on
 
 # Flag of a Header.
 cdef enum Flag:
-    EXTRA = 1                   # one record, and the frames behind the first belong to it
+    EXTRA = 1                   # one record (of PIECES: any number), and the frames behind the first belong to it
 
 # Role in HELLO.
 cdef enum Role:
     ASKER = 1                   # the sender will ask
     DOER = 2                    # the sender will do
 
-# Resource: what a doer has and a task needs.
-cdef enum Resource:
-    CPU = 0
-    GPU = 1
-    RESOURCES = 2               # how many there are; not a resource
+# Resource: what kind of place a doer has. What a task needs is a mask of them, 1 << kind each.
+# An array of one each is indexed by it.
+cdef enum:
+    CPU = 0                     # a CPU slot of a machine that offers no GPU
+    GPU = 1                     # a slot with a GPU
+    CPU_BESIDE = 2              # a CPU slot of a machine that offers GPUs as well
+    RESOURCES = 3               # how many there are; not a resource
+
+# Needs in common use.
+cdef enum Needs:
+    NEEDS_CPU = 5               # any CPU slot
+    NEEDS_GPU = 2               # a GPU slot and nothing else
+    NEEDS_GPU_FIRST = 3         # a GPU slot on a machine that has one, else a CPU slot
+    NEEDS_ANY = 7               # whatever there is
+    NEEDS_LAST = 7              # the largest mask; not a need of its own
+
+# Share: what a task takes of a GPU is counted in these; 0 stands for all of one.
+cdef enum:
+    WHOLE_SHARE = 10000
 
 # TaskFlag.
 cdef enum TaskFlag:
@@ -98,6 +117,9 @@ cdef enum Reason:
     BAD_ROLE = 4
     SETUP_FAILED = 5            # the slot's initializer raised; a sealed error follows as extra frame
     SHUTTING_DOWN = 6
+    BAD_NAME = 7                # another node of this name is here
+    NOT_ALLOWED = 8             # the key you came with does not open this role
+    WHO_ARE_YOU = 9             # a link that never said HELLO; dial again
 
 # What `wire_check` finds wrong. Negative, so that it cannot be mistaken for a kind.
 cdef enum Fault:
@@ -120,20 +142,26 @@ cdef packed struct Header:      # opens every message
 
 cdef packed struct HelloRecord:
     uint8_t role
-    uint8_t resource            # of a doer
+    uint8_t relays              # 1: a broker or a node, which hands on what it gets; 0: a client or a slot itself
     uint16_t python             # major << 8 | minor
     uint32_t pid
     uint32_t number             # of a slot, as its node numbered it; else 0
-    uint32_t capacity           # tasks a doer runs at once
-    uint32_t window             # tasks a doer accepts unfinished, running ones included
-    uint32_t length             # of the host name that follows, UTF-8
+    int32_t device              # of a slot: its node's number for its GPU; else -1
+    uint32_t capacity[RESOURCES]    # tasks of each kind that a doer runs at once
+    uint32_t window             # tasks of each kind that it accepts unfinished, running ones included
+    uint32_t length             # of the name that follows, UTF-8
 
 cdef packed struct WelcomeRecord:
     uint32_t peer               # what the sender calls the receiver; for logs only
     uint32_t tasks              # credit: tasks an asker may have unfinished
     uint64_t bytes              # credit: bytes of parcels it may have unfinished
     uint32_t beat_ms            # a doer that is silent for longer may be given up
-    uint32_t slots              # how many tasks are run at once here, now
+    uint32_t pid
+    uint16_t python
+    uint16_t spare              # 0
+    uint32_t capacity[RESOURCES]    # tasks of each kind that are run at once here, now
+    uint32_t window
+    uint32_t length             # of the sender's name that follows, UTF-8
 
 cdef packed struct RefuseRecord:    # also the record of BYE
     uint32_t reason
@@ -152,11 +180,11 @@ cdef packed struct TaskRecord:
     uint32_t function
     uint32_t length             # of the parcel that follows
     int16_t priority            # higher first, among the tasks of one asker
-    uint8_t resource
+    uint8_t needs               # mask of the kinds of places that will do
     uint8_t flags
     uint8_t retries             # times an ERROR is tried again before it is handed on
     uint8_t crashes             # slots that died under it before
-    uint16_t spare              # 0
+    uint16_t share              # of a GPU, in 1 / WHOLE_SHARE; 0: all of it
     uint32_t timeout_ms         # 0: none
 
 cdef packed struct CancelRecord:
@@ -184,9 +212,13 @@ cdef packed struct OutputRecord:
     uint32_t length             # of the text that follows, UTF-8
 
 cdef packed struct CreditRecord:
-    uint32_t tasks
-    uint32_t spare              # 0
+    uint32_t tasks              # as in WELCOME
+    uint32_t window
     uint64_t bytes
+    uint32_t capacity[RESOURCES]
+
+cdef packed struct PieceRecord:
+    uint64_t size               # of the frame; it is cut after every PIECE_BYTES bytes
 
 # The parser. Returns the kind, or a Fault.
 cdef int wire_check(const unsigned char* data, size_t size, size_t extra_frames) noexcept nogil

@@ -39,6 +39,8 @@ cdef size_t wire_record_size(int kind, const unsigned char* record, uint32_t* le
             length[0] = (<const RefuseRecord*> record).length
         return sizeof(RefuseRecord)
     if kind == WELCOME:
+        if record != NULL:
+            length[0] = (<const WelcomeRecord*> record).length
         return sizeof(WelcomeRecord)
     if kind == FORGET:
         return sizeof(ForgetRecord)
@@ -50,7 +52,20 @@ cdef size_t wire_record_size(int kind, const unsigned char* record, uint32_t* le
         return sizeof(RetractedRecord)
     if kind == CREDIT:
         return sizeof(CreditRecord)
+    if kind == PIECES:
+        return sizeof(PieceRecord)
     return 0
+
+
+cdef bint _is_capacity(const uint32_t* capacity, uint32_t window, bint relays) noexcept nogil:
+    """A slot has one place or more of one kind; a loop may just now have none of any."""
+    cdef int kinds = 0
+    cdef int i
+    for i in range(RESOURCES):
+        kinds += capacity[i] != 0
+        if capacity[i] > window or capacity[i] > MAX_CAPACITY:
+            return False
+    return relays or kinds == 1
 
 
 cdef int _check_fields(int kind, const unsigned char* record, uint32_t length) noexcept nogil:
@@ -59,7 +74,7 @@ cdef int _check_fields(int kind, const unsigned char* record, uint32_t length) n
     cdef const TaskRecord* task
     if kind == TASKS:
         task = <const TaskRecord*> record
-        if task.resource >= RESOURCES or task.function == NO_FUNCTION:
+        if task.needs == 0 or task.needs > NEEDS_LAST or task.function == NO_FUNCTION or task.share > WHOLE_SHARE:
             return BAD_FIELD
     elif kind == OUTCOMES:
         if (<const OutcomeRecord*> record).status < VALUE or (<const OutcomeRecord*> record).status > LAST_STATUS:
@@ -72,9 +87,16 @@ cdef int _check_fields(int kind, const unsigned char* record, uint32_t length) n
             return BAD_FIELD
     elif kind == HELLO:
         hello = <const HelloRecord*> record
-        if hello.role < ASKER or hello.role > DOER or hello.resource >= RESOURCES or length > MAX_NAME:
+        if hello.role < ASKER or hello.role > DOER or length > MAX_NAME:
             return BAD_FIELD
-        if hello.role == DOER and (hello.capacity == 0 or hello.window < hello.capacity):
+        if hello.role == DOER and not _is_capacity(hello.capacity, hello.window, hello.relays != 0):
+            return BAD_FIELD
+    elif kind == WELCOME:
+        if length > MAX_NAME or not _is_capacity(
+                (<const WelcomeRecord*> record).capacity, (<const WelcomeRecord*> record).window, True):
+            return BAD_FIELD
+    elif kind == CREDIT:
+        if not _is_capacity((<const CreditRecord*> record).capacity, (<const CreditRecord*> record).window, True):
             return BAD_FIELD
     return 0
 
@@ -96,7 +118,7 @@ cdef int wire_check(const unsigned char* data, size_t size, size_t extra_frames)
     if header.count > MAX_RECORDS or extra_frames > MAX_EXTRA:
         return TOO_MANY
     if header.flags & EXTRA:
-        if header.count != 1 or kind not in (FUNCTION, TASKS, OUTCOMES, BYE):
+        if kind != PIECES and (header.count != 1 or kind not in (FUNCTION, TASKS, OUTCOMES, BYE)):
             return STRAY_FRAMES
     elif extra_frames:
         return STRAY_FRAMES
@@ -125,8 +147,10 @@ cdef int wire_check(const unsigned char* data, size_t size, size_t extra_frames)
 
 # The Python view of the page, for tests, the reference page and the loop that runs on pyzmq.
 
+PROTOCOL = VERSION
+
 KINDS = {
-    "HELLO": HELLO, "WELCOME": WELCOME, "REFUSE": REFUSE, "BYE": BYE, "BEAT": BEAT,
+    "HELLO": HELLO, "WELCOME": WELCOME, "REFUSE": REFUSE, "BYE": BYE, "BEAT": BEAT, "PIECES": PIECES,
     "FUNCTION": FUNCTION, "FORGET": FORGET, "TASKS": TASKS, "CANCEL": CANCEL, "RETRACT": RETRACT,
     "STOP": STOP, "OUTCOMES": OUTCOMES, "STARTED": STARTED, "RETRACTED": RETRACTED,
     "OUTPUT": OUTPUT, "CREDIT": CREDIT,

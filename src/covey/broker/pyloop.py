@@ -8,7 +8,7 @@ from collections import deque
 
 import zmq
 
-from covey.broker.loop import Broker
+from covey.broker.broker import Broker
 from covey.link.plain import SharedContext
 from covey.settings import Settings
 

@@ -44,6 +44,7 @@ class OrderKind(IntEnum):
     BLAME = 5
     END = 6
     DISMISS = 7
+    GIVE_BACK = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,9 +64,10 @@ class OrderRecord:
     attempt: int
     flags: int
     crashes: int
-    resource: int
+    needs: int
     retries: int
     priority: int
+    share: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +95,8 @@ class BoardTotals:
     crashes: int
     losses: int
     retracted: int
+    given_back: int
     doers: int
     askers: int
     decisions: int
+    capacity: tuple[int, ...]

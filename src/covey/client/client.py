@@ -30,10 +30,11 @@ from covey.client.bundles import Sizer
 from covey.client.exchange import Exchange
 from covey.client.inline import InlineRunner
 from covey.client.mapping import Feeder, ordered, unordered, zipped
-from covey.client.options import Options, TaskSettings, checked
+from covey.client.options import NEEDS_CPU, NEEDS_GPU, Options, TaskSettings, checked
 from covey.client.progress import maybe_progress
 from covey.client.results import Results
 from covey.client.statistics import Statistics, statistics_of
+from covey.client.where import Elsewhere, elsewhere
 from covey.codec import parcel
 from covey.codec.functions import callable_name
 from covey.errors import ClientClosed, CoveyError, ForkedClient, LinkRefused
@@ -52,9 +53,16 @@ class Client(Exchange, Executor):
     """Runs functions over every core: an Executor whose tasks cost a microsecond.
 
     Parameters:
-        where: None starts a flock on this machine; another client's `address` shares that client's.
+        where: None starts a flock on this machine; a connection file uses the broker that wrote it; another
+            client's `address` shares that client's flock.
+        machines: other machines that compute too, each running `covey node --listen` or `funworker()`: 'host',
+            'host:port' or 'ipc://…'. One that is not there is named, and joins when it comes.
+        port: where they listen, if not 2718. named_pipe: they are on this machine, at a named pipe.
+        authkey: the secret shared with them; None: the key file (`covey keys`).
         max_cpu: how many slots: None all CPUs, n at most n, -n all but n.
-        max_gpu: as `max_cpu`, for GPUs; this version has CPU slots only.
+        max_gpu: as `max_cpu`, for GPUs: a slot each, for tasks that ask for one. 0 touches no driver.
+        gpus: which GPUs, as indices or uuids; None those that CUDA_VISIBLE_DEVICES shows, else all.
+        min_gpu_memory: leave out GPUs that have fewer bytes free.
         inline: run everything in this process, so that a debugger works.
         initializer, initargs: called once in every slot before its first task.
         max_tasks_per_slot: replace a slot after so many tasks.
@@ -70,17 +78,23 @@ class Client(Exchange, Executor):
 
     def __init__(
         self,
-        where: str | None = None,
+        where: str | os.PathLike[str] | None = None,
         *,
+        machines: Sequence[str] = (),
+        port: int | None = None,
+        named_pipe: bool | str | None = None,
+        authkey: str | bytes | None = None,
         max_cpu: int | None = None,
         max_gpu: int | None = None,
+        gpus: Sequence[int | str] | None = None,
+        min_gpu_memory: int = 0,
         inline: bool = False,
         initializer: Callable[..., object] | None = None,
         initargs: Sequence[Any] = (),
         max_tasks_per_slot: int | None = None,
         progress: bool | None = None,
     ) -> None:
-        _require_setup(where, max_gpu, initializer, max_tasks_per_slot)
+        _require_setup(where, machines, max_cpu, max_gpu, initializer, max_tasks_per_slot)
         self._progress = progress
         self._maps: weakref.WeakSet[Feeder] = weakref.WeakSet()
         self._gate = threading.Lock()
@@ -93,6 +107,7 @@ class Client(Exchange, Executor):
         # None for somebody else's flock, and once it is closed; the address stays for messages.
         self._node: LocalNode | None = None
         self._address = ""
+        self._gpu_slots = 0
         self._last_totals: Mapping[str, int] | None = None
         self._runner: InlineRunner | None = None
         if inline:
@@ -103,20 +118,22 @@ class Client(Exchange, Executor):
             self.submit = self._runner.submit  # type: ignore[method-assign, assignment]
             self._closed = False
             return
-        if where is not None:
+        if isinstance(where, str) and where.startswith(("ipc://", "inproc://")):
             super().__init__(where, settings_module.read())
         else:
-            self._start_node(max_cpu, initializer, tuple(initargs), max_tasks_per_slot or 0)
+            self._start_node(
+                elsewhere(where, machines, port, named_pipe, authkey, settings_module.read()),
+                max_cpu=max_cpu,
+                max_gpu=max_gpu,
+                gpus=gpus,
+                min_gpu_memory=min_gpu_memory,
+                setup=None if initializer is None else parcel.seal((initializer, tuple(initargs))),
+                max_tasks=max_tasks_per_slot or 0,
+            )
         self._closed = False
         closing.enrol(self)
 
-    def _start_node(
-        self,
-        max_cpu: int | None,
-        initializer: Callable[..., object] | None,
-        initargs: tuple[Any, ...],
-        max_tasks: int,
-    ) -> None:
+    def _start_node(self, far: Elsewhere, **wishes: Any) -> None:
         myself = weakref.ref(self)
 
         def on_broken(error: CoveyError) -> None:
@@ -124,13 +141,24 @@ class Client(Exchange, Executor):
             if client is not None:
                 client.fail(error)
 
-        setup = None if initializer is None else parcel.seal((initializer, initargs))
-        node = LocalNode(max_cpu=max_cpu, setup=setup, max_tasks=max_tasks, on_broken=on_broken)
+        if far.all_of_it:
+            wishes |= {"max_cpu": 0, "max_gpu": 0}
+        node = LocalNode(on_broken=on_broken, links=bool(far.machines), **wishes)
+        self._gpu_slots = node.gpu_slots
+        slots = node.count - node.gpu_slots
         self._node = node
         self._address = node.address
         try:
+            for machine in far.machines:
+                assert node.machines is not None
+                keys = far.keys
+                node.machines.dial(
+                    machine, asks=True, keys=(keys.broker, keys.own.public, keys.own.secret) if keys else None
+                )
             node.start()
-            super().__init__(node.inproc, node.settings, node.count)
+            super().__init__(node.inproc, node.settings, max(1, slots))
+            # Slots on other machines have none of the user's own modules.
+            self.book.ship = bool(far.machines)
         except BaseException:
             node.close(kill=True)
             raise
@@ -234,7 +262,8 @@ class Client(Exchange, Executor):
             args,
             kwargs,
             priority=settings.priority,
-            resource=settings.resource,
+            needs=settings.needs,
+            share=settings.share,
             retries=settings.retries,
             timeout=settings.timeout,
         )
@@ -266,7 +295,7 @@ class Client(Exchange, Executor):
             self.book.seal_now(fn),
             items,
             star=star,
-            sizer=Sizer(self.slots, 1 if settings.alone else chunksize, buffersize, length),
+            sizer=Sizer(self.slots_for(settings), 1 if settings.alone else chunksize, buffersize, length),
             settings=settings,
             progress=bar,
         )
@@ -374,7 +403,8 @@ class Client(Exchange, Executor):
         if self._runner is not None:
             return Statistics(slots=1, slots_up=1, unfinished=0, finished=self._runner.finished)
         node = self._node
-        return statistics_of(self.slots, self.unfinished, self._last_totals if node is None else node.totals())
+        totals = self._last_totals if node is None else node.totals()
+        return statistics_of(self.slots + self.gpu_slots, self.unfinished, totals)
 
     @property
     def address(self) -> str:
@@ -390,8 +420,40 @@ class Client(Exchange, Executor):
 
     @property
     def slots(self) -> int:
-        """How many calls run at once."""
-        return 1 if self._runner is not None else super().slots
+        """How many calls run at once, those that ask for a GPU aside."""
+        if self._runner is not None:
+            return 1
+        node = self._node
+        if node is None or node.machines is None:
+            return super().slots
+        cpus, _, beside = node.machines.capacity
+        return max(1, node.count - node.gpu_slots + cpus + beside)
+
+    def slots_for(self, settings: TaskSettings) -> int:
+        """How many calls with these settings run at once."""
+        if self._runner is not None:
+            return 1
+        cpu = self.slots if settings.needs & NEEDS_CPU else 0
+        return max(1, cpu + (self.gpu_slots if settings.needs & NEEDS_GPU else 0))
+
+    def wait_machines(self, timeout: float = 5.0) -> dict[str, str]:
+        """Waits until every machine offers its slots or was tried in vain; those that are not there, with the reason.
+
+        >>> import covey
+        >>> covey.Client(inline=True).wait_machines()
+        {}
+        """
+        machines = self._node.machines if self._node is not None else None
+        if machines is None:
+            return {}
+        machines.wait(lambda: machines.settled, timeout)
+        return machines.missing()
+
+    def stop_machines(self) -> None:
+        """Ends the worker scripts and nodes on the other machines, each with exit code 0, once what runs is done."""
+        if self._node is not None and self._node.machines is not None:
+            self._node.machines.expect_farewells()
+            self._node.loop.stop_nodes()
 
     @property
     def inline(self) -> bool:
@@ -400,8 +462,9 @@ class Client(Exchange, Executor):
 
     @property
     def gpu_slots(self) -> int:
-        """How many slots have a GPU."""
-        return 0
+        """How many slots have a GPU; they run the calls that ask for one. 0 for another client's flock."""
+        node = self._node
+        return self._gpu_slots + (node.machines.capacity[1] if node is not None and node.machines is not None else 0)
 
     @property
     def closed(self) -> bool:
@@ -436,18 +499,34 @@ class Client(Exchange, Executor):
 
 
 def _require_setup(
-    where: str | None,
+    where: str | os.PathLike[str] | None,
+    machines: Sequence[str],
+    max_cpu: int | None,
     max_gpu: int | None,
     initializer: Callable[..., object] | None,
     max_tasks_per_slot: int | None,
 ) -> None:
-    if where is not None and not (isinstance(where, str) and where.startswith("ipc://")):
-        raise ValueError(
-            f"Client(where={where!r}): None for a flock of its own, or the `address` of a client on this machine "
-            "(ipc://…), is needed; other machines come with the next version"
+    if where is not None and not isinstance(where, (str, os.PathLike)):
+        raise TypeError(
+            f"Client(where={where!r}): None, a connection file, or the `address` of a client on this machine, is needed"
         )
-    if where is not None and not os.path.exists(where.removeprefix("ipc://")):
+    if isinstance(where, str) and where.startswith("ipc://") and not os.path.exists(where.removeprefix("ipc://")):
         raise LinkRefused(f"nobody answers at {where}: is the client that gave this address still open?")
+    if isinstance(where, str) and where.startswith("tcp://"):
+        raise ValueError(
+            f"Client(where={where!r}): a broker on a network is found through its connection file (where='FILE'), and "
+            "a node that listens through machines=['host:port']"
+        )
+    if initializer is not None and (machines or where is not None):
+        raise ValueError(
+            "Client(initializer=…): slots on other machines serve others too, so no client may prepare them; do it in "
+            "the function, at its first call"
+        )
+    if max_cpu == 0 and not isinstance(max_cpu, bool) and not machines:
+        raise ValueError(
+            "Client(max_cpu=0) leaves nothing that could run a call, unless it asks for a GPU: "
+            "give at least 1, or None for all CPUs"
+        )
     if max_gpu is not None and (isinstance(max_gpu, bool) or not isinstance(max_gpu, int)):
         raise TypeError(f"Client(max_gpu={max_gpu!r}): a number is needed, or None for all")
     if initializer is not None and not callable(initializer):

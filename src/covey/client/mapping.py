@@ -28,7 +28,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from covey.client.bundles import Sizer
 from covey.client.futures import Partial
-from covey.client.options import TaskSettings
+from covey.client.options import NEEDS_CPU, TaskSettings
 from covey.codec.functions import callable_name
 from covey.codec.parcel import ITEMS, STAR, seal_args
 from covey.errors import BundleBroken, NotPicklable, ParcelTooLarge, PoisonTask
@@ -59,7 +59,8 @@ class Poster(Protocol):
         obj: object,
         *,
         priority: int = 0,
-        resource: int = 0,
+        needs: int = NEEDS_CPU,
+        share: int = 0,
         flags: int = 0,
         retries: int = 0,
         timeout: float | None = None,
@@ -217,7 +218,8 @@ class Feeder:
             self.form,
             bundle.items,
             priority=settings.priority,
-            resource=settings.resource,
+            needs=settings.needs,
+            share=settings.share,
             flags=SPLITTABLE if len(bundle.items) > 1 else 0,
             retries=settings.retries,
             timeout=settings.timeout,

@@ -20,9 +20,11 @@ if TYPE_CHECKING:
     from covey.client.client import Client
     from covey.client.results import Results
 
-# The Resource numbers of wire/protocol.
-CPU = 0
-GPU = 1
+# The Needs of wire/protocol.
+NEEDS_CPU = 5
+NEEDS_GPU = 2
+NEEDS_GPU_FIRST = 3
+NEEDS_ANY = 7
 # Fields of a TaskRecord: int16, uint8 and milliseconds in uint32.
 MOST_PRIORITY = 32767
 MOST_RETRIES = 255
@@ -36,7 +38,8 @@ class TaskSettings:
     priority: int = 0
     timeout: float | None = None
     retries: int = 0
-    resource: int = CPU
+    needs: int = NEEDS_CPU
+    share: int = 0
 
     @property
     def alone(self) -> bool:
@@ -72,7 +75,7 @@ def checked(
         _require_int("gpu", gpu, 0, 1, "a task runs on one GPU or on none")
         if gpu and not gpu_slots:
             raise ValueError("options(gpu=1): this flock has no GPU slot, so the task would wait for ever; use gpu=0")
-        base = replace(base, resource=GPU if gpu else CPU)
+        base = replace(base, needs=NEEDS_GPU if gpu else NEEDS_CPU)
     return base
 
 

@@ -4,11 +4,12 @@
 Why: a function may close over ten megabytes and be called a million times; it must travel once. The
 book of a client gives each function a number and a digest; a slot loads the body of a number once.
 
-    body = length of the scene (4 bytes) | scene | pickle of the function       + buffers, out of band
+    body = length of the scene (4 bytes) | scene | pickle of the function       + buffers | trunks, out of band
 
 The scene is where the function was written to run: sys.path, working directory, level of the root
 logger. The slot enters it before it loads, so that what the caller can import the slot can, too. Of several
-functions with different working directories in one slot, the one loaded last decides.
+functions with different working directories in one slot, the one loaded last decides. Where slots may be on other
+machines (`ship`), paths mean nothing: the scene then names the trunks with the modules that the function needs.
 
 May not know: sockets, tasks. Guarantees: rebinding what a function refers to gives it a new number
 at the next `find`; changing a container in place counts only for `seal_now`. The book keeps no
@@ -22,7 +23,8 @@ import sys
 import threading
 import weakref
 from _pickle import dumps, loads
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from time import monotonic
 from types import BuiltinFunctionType, FunctionType, MethodType, ModuleType
 
 from covey.codec import parcel
@@ -35,6 +37,8 @@ if TYPE_CHECKING:
     from typing import Any
 
     from typing_extensions import Buffer
+
+    from covey.codec.luggage import Luggage, Packed
 
 _WARNING = 30       # logging.WARNING, what the root logger has unless somebody changed it
 
@@ -97,17 +101,45 @@ def enter_scene(scene: tuple[Sequence[str], str, int]) -> None:
         logging.getLogger().setLevel(level)
 
 
-def load_function(body: Buffer, buffers: Sequence[object] = ()) -> Callable[..., Any]:
-    """In the slot: the callable whose body this is, its scene entered first. ModuleMissing says what it needs."""
+def load_function(
+    body: Buffer, buffers: Sequence[object] = (), unpack: Callable[[Any, Sequence[object]], object] | None = None
+) -> Callable[..., Any]:
+    """In the slot: the callable whose body this is, its scene entered first. ModuleMissing says what it needs.
+
+    `unpack(tags, blobs)` is given the trunks that came along, if any did.
+    """
     view = memoryview(body)
     end = 4 + int.from_bytes(view[:4], "little")
-    enter_scene(loads(view[4:end]))
+    path, cwd, level, *tags = loads(view[4:end])
+    enter_scene((path, cwd, level))
+    if tags:
+        buffers, blobs = buffers[: -len(tags)], buffers[-len(tags) :]
+        if unpack is not None:
+            unpack(tags, blobs)
     function: Callable[..., Any] = parcel.unseal(view[end:], buffers)
     return function
 
 
+class Packing:
+    """What it takes to seal a function again with more modules than it needs itself."""
+
+    __slots__ = ("buffers", "data", "references", "version", "wider")
+
+    def __init__(self, data: bytes, buffers: list[PickleBuffer], references: frozenset[str], version: int) -> None:
+        self.data = data
+        self.buffers = buffers
+        self.references = references
+        # Of the luggage, when its trunks were last known to be the files.
+        self.version = version
+        # The same function with the modules of all arguments that it was called with; lives as long as it.
+        self.wider: Function | None = None
+
+
 class FunctionBook(FunctionCache):
     """The functions of one client.
+
+    `ship` says that slots may be on machines without the user's own modules: bodies then bring them along. It may be
+    set until the first function is sealed by somebody. A module over `ship_limit` bytes is an error.
 
     `on_forget(number)` is called when nobody will submit a function again: from any thread and at any
     moment (the callable dies when it dies), so it must only note the number down.
@@ -121,14 +153,40 @@ class FunctionBook(FunctionCache):
     25
     """
 
-    def __init__(self, on_forget: Callable[[int], object] | None = None) -> None:
+    def __init__(
+        self, on_forget: Callable[[int], object] | None = None, *, ship: bool = False, ship_limit: int = 1 << 24,
+        clock: Callable[[], float] = monotonic
+    ) -> None:
         self._on_forget = on_forget
+        self._luggage: Luggage | None = None
+        self._ship_limit = ship_limit
+        self._clock = clock
         self._numbers = itertools.count(1)
         self._by_digest: weakref.WeakValueDictionary[bytes, Function] = weakref.WeakValueDictionary()
         # What `seal_now` made last for a callable, so that the next map over it ships nothing.
         self._held: dict[int, tuple[weakref.ref[Any], Function]] = {}
         self._lock = threading.RLock()
         self._scene: tuple[tuple[tuple[str, ...], str, int], bytes] | None = None
+        self.caller = self._enter("call_object", *parcel.seal(call_object))
+        self.ship = ship
+
+    @property
+    def ship(self) -> bool:
+        """Whether the bodies of functions bring the user's own modules along."""
+        return self.shipping
+
+    @ship.setter
+    def ship(self, ship: bool) -> None:
+        if ship == self.shipping:
+            return
+        luggage = None
+        if ship:
+            from covey.codec.luggage import Luggage
+
+            luggage = Luggage(self._ship_limit, self._clock)
+        self.clear()
+        self._luggage = luggage
+        self.shipping = ship
         self.caller = self._enter("call_object", *parcel.seal(call_object))
 
     def learn(self, function: object) -> Function:
@@ -137,11 +195,12 @@ class FunctionBook(FunctionCache):
         if _has_state(function):
             return self.caller
         try:
-            data, buffers, by_value = parcel.seal_watched(function)
+            references = self._references()
+            data, buffers, by_value = parcel.seal_watched(function, references)
         except Exception as error:
             raise self._not_picklable(function, name, error) from error
         watch = Watch(by_value) if by_value else None
-        sealed = self._enter(name, data, buffers)
+        sealed = self._enter(name, data, buffers, references)
         self.remember(function, sealed, watch)
         return sealed
 
@@ -149,10 +208,13 @@ class FunctionBook(FunctionCache):
         """The Function of a callable as it is at this moment, its state and containers included."""
         name = self._check(function)
         try:
-            data, buffers = parcel.seal(function)
+            references = self._references()
+            data, buffers = parcel.seal(function, references)
         except Exception as error:
             raise self._not_picklable(function, name, error) from error
-        sealed = self._enter(name, data, buffers)
+        if self._luggage is not None:
+            self._luggage.look(now=True)
+        sealed = self._enter(name, data, buffers, references)
         holder = function.__self__ if isinstance(function, MethodType) else function
         key = id(holder)
         held = self._held
@@ -161,6 +223,30 @@ class FunctionBook(FunctionCache):
         except TypeError:
             pass                # then it lives as long as the caller keeps it
         return sealed
+
+    def is_packed(self, sealed: Function) -> bool:
+        """Whether the files that travel with it have not changed, as far as `Luggage.look` has looked."""
+        luggage = self._luggage
+        if luggage is None or sealed.packing is None:
+            return True
+        luggage.look()
+        return sealed.packing.version == luggage.version
+
+    def equip(self, sealed: Function, references: set[str]) -> Function:
+        """The same function, with all the modules that an argument of it refers to."""
+        luggage, packing = self._luggage, sealed.packing
+        if luggage is None or packing is None:
+            return sealed
+        widest = packing.wider or sealed
+        carried = widest.packing.references if widest.packing is not None else frozenset()
+        needed = luggage.names(references)
+        if needed <= carried and self.is_packed(widest):
+            return widest
+        with self._lock:
+            widest = self._enter(sealed.name, packing.data, packing.buffers, carried | needed)
+            if widest is not sealed:
+                packing.wider = widest
+            return widest
 
     def clear(self) -> None:
         """Forgets everything; the client closes."""
@@ -180,24 +266,44 @@ class FunctionBook(FunctionCache):
 
         return not_picklable_function(function, name, error)
 
-    def _scene_bytes(self) -> bytes:
+    def _references(self) -> set[str] | None:
+        return None if self._luggage is None else set()
+
+    def _scene_bytes(self, trunks: Sequence[Packed]) -> bytes:
         scene = _scene()
+        if self._luggage is not None:
+            _, cwd, level = scene
+            return dumps(((), cwd, level, *(packed.trunk.tag for packed in trunks)), 5)
         if self._scene is None or self._scene[0] != scene:
             self._scene = (scene, dumps(scene, 5))
         return self._scene[1]
 
-    def _enter(self, name: str, data: bytes, buffers: list[PickleBuffer]) -> Function:
+    def _enter(
+        self, name: str, data: bytes, buffers: list[PickleBuffer], references: Iterable[str] | None = None
+    ) -> Function:
         from hashlib import blake2b
 
-        scene = self._scene_bytes()
+        luggage = self._luggage
+        packing: Packing | None = None
+        trunks: tuple[Packed, ...] = ()
+        if luggage is not None:
+            version = luggage.version
+            trunks = luggage.gather(references or ())
+            packing = Packing(data, buffers, luggage.names(references or ()), version)
+        scene = self._scene_bytes(trunks)
         body = b"".join((len(scene).to_bytes(4, "little"), scene, data))
         digest = blake2b(body, digest_size=16)
         for buffer in buffers:
             digest.update(buffer.raw())
+        # The trunks have theirs in the scene.
         key = digest.digest()
         with self._lock:
             sealed = self._by_digest.get(key)
             if sealed is None:
-                sealed = Function(next(self._numbers), key, body, buffers, name, self._on_forget)
+                carried = [*buffers, *(packed.blob for packed in trunks)]
+                sealed = Function(next(self._numbers), key, body, carried, name, self._on_forget)
+                sealed.packing = packing
                 self._by_digest[key] = sealed
+            elif sealed.packing is not None and packing is not None:
+                sealed.packing.version = packing.version
         return sealed

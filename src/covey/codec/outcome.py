@@ -76,6 +76,10 @@ def open_error(data: Buffer, task: str = "", attempt: int = 1) -> BaseException:
         where, note, rows = loads(memoryview(data)[1:])
         nodes = [_Node(*row) for row in rows]
         exc = _Opened(nodes, where).exception(0)
+        if isinstance(exc, (ImportError, AttributeError)):
+            from covey.codec.versions import complete
+
+            complete(exc, where)
         if task:
             note = f"covey: task {task}, attempt {attempt}, in {where}"
         if note:

@@ -18,10 +18,11 @@ from __future__ import annotations
 
 import copyreg
 import io
+import os
 import sys
 from _pickle import Pickler, PicklingError, loads
 from collections.abc import Callable, Sequence
-from types import FunctionType, MethodType
+from types import BuiltinFunctionType, FunctionType, MethodType, ModuleType
 
 TYPE_CHECKING = False           # typing itself is a tenth of a slot's start
 if TYPE_CHECKING:
@@ -163,9 +164,37 @@ class _Pickler(Pickler):
         return self.cloud.reducer_override(thing)
 
 
-def _dump(obj: object, gather: Callable[[PickleBuffer], bool] | None) -> tuple[bytes, list[FunctionType]]:
+class _Recorder(_Pickler):
+    """Notes the modules that the other end will need: those referred to, and those that travelling code imports."""
+
+    def __init__(
+        self, sink: io.BytesIO, gather: Callable[[PickleBuffer], bool] | None, references: set[str]
+    ) -> None:
+        super().__init__(sink, gather)
+        self.references = references
+
+    def reducer_override(self, thing: Any) -> Any:
+        kind = type(thing)
+        if kind is ModuleType:
+            self.references.add(thing.__name__)
+        elif kind is FunctionType and not importable(thing):
+            from covey.codec.imports import imports_of_code
+
+            self.references |= imports_of_code(thing.__code__, thing.__globals__.get("__package__") or "")
+        else:
+            # An instance may name itself, as a constant of its class's module.
+            by_name = kind in (FunctionType, BuiltinFunctionType) or issubclass(kind, type)
+            module_name = getattr(thing if by_name else kind, "__module__", None)
+            if isinstance(module_name, str):
+                self.references.add(module_name)
+        return super().reducer_override(thing)
+
+
+def _dump(
+    obj: object, gather: Callable[[PickleBuffer], bool] | None, references: set[str] | None = None
+) -> tuple[bytes, list[FunctionType]]:
     sink = io.BytesIO()
-    pickler = _Pickler(sink, gather)
+    pickler = _Pickler(sink, gather) if references is None else _Recorder(sink, gather, references)
     try:
         pickler.dump(obj)
     except RecursionError as error:
@@ -173,8 +202,13 @@ def _dump(obj: object, gather: Callable[[PickleBuffer], bool] | None) -> tuple[b
     return sink.getvalue(), pickler.functions
 
 
-def seal_watched(obj: object) -> tuple[bytes, list[PickleBuffer], list[FunctionType]]:
-    """As `seal`, and the functions that went by value: what they refer to is in the bytes, too."""
+def seal_watched(
+    obj: object, references: set[str] | None = None
+) -> tuple[bytes, list[PickleBuffer], list[FunctionType]]:
+    """As `seal`, and the functions that went by value: what they refer to is in the bytes, too.
+
+    `references`, if given, gains the dotted names of what the other end must be able to import.
+    """
     buffers: list[PickleBuffer] = []
 
     def gather(buffer: PickleBuffer) -> bool:
@@ -183,18 +217,18 @@ def seal_watched(obj: object) -> tuple[bytes, list[PickleBuffer], list[FunctionT
         buffers.append(buffer)
         return False
 
-    data, functions = _dump(obj, gather)
+    data, functions = _dump(obj, gather, references)
     return data, buffers, functions
 
 
-def seal(obj: object) -> tuple[bytes, list[PickleBuffer]]:
+def seal(obj: object, references: set[str] | None = None) -> tuple[bytes, list[PickleBuffer]]:
     """An object as a pickle (no form byte) and its large buffers.
 
     >>> data, buffers = seal([1, len, lambda x: x + 1])
     >>> unseal(data, buffers)[2](1)
     2
     """
-    data, buffers, _ = seal_watched(obj)
+    data, buffers, _ = seal_watched(obj, references)
     return data, buffers
 
 
@@ -216,23 +250,25 @@ def explained(error: Exception) -> Exception:
     from covey.errors import ModuleMissing
 
     if isinstance(error, ImportError) and not isinstance(error, ModuleMissing):
-        import platform
+        from covey.codec.versions import missing_module
 
-        name = error.name or "of unknown name"
-        missing = ModuleMissing(
-            f"the module {name!r} cannot be imported on {platform.node()} ({error}), and what arrived there needs it; "
-            f"install it there, or put its folder on sys.path before the client starts, or send it along: "
-            f"cloudpickle.register_pickle_by_value({name.partition('.')[0]})",
-            name=error.name, path=error.path)
+        missing = missing_module(error, os.uname().nodename)
         missing.__cause__ = error
         return missing
     if isinstance(error, AttributeError) and "Can't get attribute" in str(error):
+        from covey.codec.versions import tell_version
+
+        # Its `obj` is not set; "… on <module 'lab' from …>" is all there is.
+        module_name = str(error).partition(" on <module '")[2].partition("'")[0]
+        tell_version(error, module_name, os.uname().nodename)
         error.add_note("The module was found, but it is not the one that the sender has: if it was edited since this "
                        "process started, start the client anew; if it is another version, install the same one.")
     return error
 
 
-def seal_args(form: int, obj: Any, describe: str, first: int = 0) -> tuple[bytes, list[PickleBuffer]]:
+def seal_args(
+    form: int, obj: Any, describe: str, first: int = 0, references: set[str] | None = None
+) -> tuple[bytes, list[PickleBuffer]]:
     """As `seal`, for the arguments of the function called `describe`; NotPicklable names the one at fault.
 
     `obj` is what `form` says. `first` is the number of the first of ITEMS or STAR within the user's own sequence.
@@ -243,7 +279,7 @@ def seal_args(form: int, obj: Any, describe: str, first: int = 0) -> tuple[bytes
     covey.errors.NotPicklable: argument 2 of f() cannot be sent: cannot pickle 'frame' object; leave it out, ...
     """
     try:
-        return seal(obj)
+        return seal(obj, references)
     except Exception as error:
         from covey.codec.culprit import not_picklable_argument
 

@@ -10,14 +10,24 @@ when its last user is finished, collected or the interpreter exits; the table he
 from __future__ import annotations
 
 import threading
-from typing import Any
+from typing import Any, NamedTuple
 from weakref import WeakKeyDictionary, WeakSet, WeakValueDictionary
 
 from covey.client.client import Client
 
-__all__ = ["join_flock", "leave_flock"]
+__all__ = ["Wishes", "join_flock", "leave_flock"]
 
-Wishes = tuple[int | None, int | None, bool]
+
+class Wishes(NamedTuple):
+    """What a flock is asked for; equal wishes share one."""
+
+    max_cpu: int | None = None
+    max_gpu: int | None = None
+    inline: bool = False
+    machines: tuple[str, ...] = ()
+    port: int | None = None
+    named_pipe: bool | str | None = None
+
 
 _lock = threading.Lock()
 _flocks: WeakValueDictionary[Wishes, Client] = WeakValueDictionary()
@@ -25,12 +35,11 @@ _users: WeakKeyDictionary[Client, WeakSet[Any]] = WeakKeyDictionary()
 
 
 def join_flock(wishes: Wishes, user: object) -> Client:
-    """The client of the flock that serves `wishes` (max_cpu, max_gpu, inline); the user must keep it."""
+    """The client of the flock that serves `wishes`; the user must keep it."""
     with _lock:
         client = _flocks.get(wishes)
         if client is None or client.closed:
-            max_cpu, max_gpu, inline = wishes
-            client = Client(max_cpu=max_cpu, max_gpu=max_gpu, inline=inline)
+            client = Client(**wishes._asdict())
             _flocks[wishes] = client
             _users[client] = WeakSet()
         _users[client].add(user)

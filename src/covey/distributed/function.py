@@ -19,11 +19,12 @@ from typing import Any
 
 from covey import slot
 from covey.client.client import Client
+from covey.client.options import NEEDS_CPU, NEEDS_GPU, TaskSettings
 from covey.client.progress import maybe_progress
 from covey.codec.functions import callable_name
 from covey.distributed.blocks import is_array, join, split
 from covey.distributed.call import adapted
-from covey.distributed.flocks import join_flock, leave_flock
+from covey.distributed.flocks import Wishes, join_flock, leave_flock
 from covey.distributed.foreign import map_over, workers_of
 from covey.distributed.rollcall import call_every_slot
 from covey.errors import ClientClosed
@@ -39,6 +40,10 @@ class Wanted:
 
     max_cpu: int | None = None
     max_gpu: int | None = None
+    machines: tuple[str, ...] = ()
+    port: int | None = None
+    named_pipe: bool | str | None = None
+    needs: int = NEEDS_CPU
     shared_data: dict[Any, Any] | None = None
     executor: Executor | None = None
     progress: bool | None = None
@@ -62,6 +67,7 @@ class DistributedFunction:
         # One object for all calls: as long as it lives the slots keep what was sent of it. What shared_data
         # holds is looked at anew in each call.
         self._call = adapted(fun, wanted.shared_data)
+        self._settings = TaskSettings(needs=wanted.needs)
         self._client: Client | None = None
         self._over = False
 
@@ -95,7 +101,9 @@ class DistributedFunction:
             leave_flock(client, self)
 
     def shutdown(self) -> None:
-        """Let the slots go for good; a later call raises ClientClosed. Safe to call twice."""
+        """Let the slots go for good, and end the worker scripts of `machines`; a later call raises ClientClosed."""
+        if not self._over and self.wanted.machines and self.wanted.executor is None:
+            self._flock().stop_machines()
         self._over = True
         self.finish()
 
@@ -123,19 +131,48 @@ class DistributedFunction:
             return executor
         if self._client is None or self._client.closed:
             wanted = self.wanted
-            self._client = join_flock((wanted.max_cpu, wanted.max_gpu, wanted.inline), self)
+            wishes = Wishes(
+                wanted.max_cpu, wanted.max_gpu, wanted.inline, wanted.machines, wanted.port, wanted.named_pipe
+            )
+            self._client = join_flock(wishes, self)
+            # An array is cut for the slots there are: those of machines that are about to come count.
+            self._client.wait_machines()
+        if self.wanted.needs == NEEDS_GPU and not self._client.gpu_slots:
+            raise ValueError(
+                f"{self!r} wants GPUs and nothing else (gpu_policy='require_all'), and no machine here offers one: "
+                "use 'prefer_gpu', or see `covey node --detect`"
+            )
         return self._client
 
     def _over_flock(self, client: Client, call: Callable[[Any], Any], x: Any) -> Any:
-        progress = self.wanted.progress
         if x is None:
             if client.inline:
                 return [call(None)]
+            if self.wanted.machines:
+                raise NotImplementedError(
+                    f"{self!r}(None) calls every slot of one machine once; over machines=[…] this version cannot: give "
+                    "it a list of as many items as calls are wanted"
+                )
             return call_every_slot(client, call)
         if is_array(x):
-            blocks = split(x, client.slots)
-            return join(list(client.map(call, blocks, chunksize=1, progress=progress)), blocks)
-        return list(client.map(call, x, progress=progress))
+            blocks = split(x, client.slots_for(self._settings))
+            return join(self._map(client, call, blocks, chunksize=1), blocks)
+        return self._map(client, call, x, chunksize=None)
+
+    def _map(
+        self, client: Client, call: Callable[[Any], Any], items: Iterable[Any], chunksize: int | None
+    ) -> list[Any]:
+        results = client.map_with(
+            self._settings,
+            call,
+            (items,),
+            timeout=None,
+            chunksize=chunksize,
+            buffersize=None,
+            progress=self.wanted.progress,
+            in_order=True,
+        )
+        return list(results)
 
     def _over_foreign(self, executor: Executor, call: Callable[[Any], Any], x: Any) -> Any:
         count = workers_of(executor)

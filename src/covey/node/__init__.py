@@ -7,5 +7,6 @@ launch    one slot process: exec, and reaping
 ending    how a slot ended, in one line
 outfit    what every slot is given
 rundir    the private directory for the socket
-detect    how many CPUs there are for us
+offer     what this machine offers, and why: cpus, gpus (nvml, cudaprobe, devices), memory; cgroups, counts
+seats     which slots that makes, each with its kind and its GPU
 """

@@ -22,12 +22,13 @@ import os
 import select
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from covey.errors import CoveyError, InitializerFailed, SlotsWillNotStart
 from covey.node.ending import Ending
 from covey.node.launch import Child, Launcher
+from covey.node.seats import Seat
 
 __all__ = ["Keeper", "SlotLoop"]
 
@@ -52,18 +53,24 @@ class SlotLoop(Protocol):
 
 
 class Keeper:
-    """Keeps `count` slots running, from `start` until `close`. Safe to use from any thread.
+    """Keeps a slot running in each of `seats`, from `start` until `close`. Safe to use from any thread.
 
     `on_broken` is called from the keeper's thread, at most once.
     """
 
     def __init__(
-        self, count: int, launcher: Launcher, loop: SlotLoop, on_broken: Callable[[CoveyError], None] | None = None
+        self,
+        seats: Sequence[Seat],
+        launcher: Launcher,
+        loop: SlotLoop,
+        on_broken: Callable[[CoveyError], None] | None = None,
+        on_leave: Callable[[], None] | None = None,
     ) -> None:
-        self._count = count
+        self._seats = {seat.number: seat for seat in seats}
         self._launcher = launcher
         self._loop = loop
         self._on_broken = on_broken
+        self._on_leave = on_leave
         self._host = os.uname().nodename
         self._owner = os.getpid()
         self._wake_read, self._wake_write = os.pipe()
@@ -76,7 +83,7 @@ class Keeper:
         # Only the keeper's thread touches these. A number is in `_children` (as Child.number) or in `_due`,
         # or it is not wanted any more.
         self._children: dict[int, Child] = {}  # by the descriptor of its death
-        self._due: dict[int, float] = dict.fromkeys(range(1, count + 1), 0.0)  # number → when to start it
+        self._due: dict[int, float] = dict.fromkeys(self._seats, 0.0)  # number → when to start it
         self._failures: dict[int, int] = {}  # number → starts of it that failed in a row
         self._in_a_row = 0  # starts of any that failed since a slot was last seen up
         self._broken = False
@@ -84,7 +91,7 @@ class Keeper:
 
     def __repr__(self) -> str:
         state = "closed" if self._is_closing() else "open" if self._started else "new"
-        return f"<Keeper of {self._count} slots, {state}: {len(self._children)} running>"
+        return f"<Keeper of {len(self._seats)} slots, {state}: {len(self._children)} running>"
 
     def start(self) -> None:
         """Starts the slots; returns at once."""
@@ -170,7 +177,7 @@ class Keeper:
                 break
             del self._due[number]
             try:
-                child = self._launcher.start(number)
+                child = self._launcher.start(self._seats[number])
             except OSError as error:
                 self._on_failure(number, f"slot {number} on {self._host} cannot be started: {error}", str(error))
                 continue
@@ -223,7 +230,9 @@ class Keeper:
     def _obey(self) -> None:
         for verb, pid, why in self._loop.take_orders():
             # "setup" says that an initializer failed; the slot's log says the same, whichever comes first.
-            if verb == "kill":
+            if verb == "leave" and self._on_leave is not None:
+                self._on_leave()
+            elif verb == "kill":
                 for child in self._children.values():
                     if child.pid == pid:
                         child.kill(why.decode() or "its task was to end at once")

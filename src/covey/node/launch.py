@@ -19,6 +19,7 @@ import time
 from dataclasses import dataclass, field
 
 from covey.node.ending import Ending
+from covey.node.seats import Seat
 from covey.slot.bootstrap import SOURCE
 
 __all__ = ["Child", "Launcher"]
@@ -75,9 +76,10 @@ class Child:
 
 
 class Launcher:
-    """Starts slots with one outfit and one environment. The thread that starts them must outlive them.
+    """Starts slots with one outfit, and one environment but for what their seats add.
 
-    (PR_SET_PDEATHSIG, by which a slot dies with its parent, means the parent's *thread*.)
+    The thread that starts them must outlive them: PR_SET_PDEATHSIG, by which a slot dies with its parent, means the
+    parent's *thread*.
     """
 
     def __init__(self, outfit: str, environment: dict[str, str], folder: str) -> None:
@@ -88,21 +90,22 @@ class Launcher:
         self._lifeline, self._held = os.pipe()
         self.command = [_interpreter(), *subprocess._args_from_interpreter_flags(), "-c", SOURCE, outfit]  # type: ignore[attr-defined]
 
-    def start(self, number: int) -> Child:
-        """Starts a slot; returns when its interpreter runs, long before it is ready for tasks."""
-        log = self._open_file(number, "log")
-        mark = self._open_file(number, "mark")
+    def start(self, seat: Seat) -> Child:
+        """Starts the slot of a seat; returns when its interpreter runs, long before it is ready for tasks."""
+        log = self._open_file(seat.number, "log")
+        mark = self._open_file(seat.number, "mark")
         os.ftruncate(mark, _MARK_SIZE)
         # What an interpreter that does not start has to say goes to the log; one that starts puts the
         # caller's stderr back in its place, for what C code prints.
         stderr = _copy_or_null(2)
+        numbers = (seat.number, seat.kind, seat.device, os.getpid(), self._lifeline, stderr, mark)
         try:
             process = subprocess.Popen(
-                [*self.command, str(number), str(os.getpid()), str(self._lifeline), str(stderr), str(mark)],
+                [*self.command, *map(str, numbers)],
                 stdin=subprocess.DEVNULL,
                 stdout=None if _is_open(1) else subprocess.DEVNULL,
                 stderr=log,
-                env=self._environment,
+                env={**self._environment, **seat.environment()},
                 process_group=0,
                 pass_fds=(self._lifeline, stderr, mark),
             )
@@ -115,7 +118,7 @@ class Launcher:
         # We reap it ourselves; a Popen that believes its process to run would wait for it too, in a finalizer.
         process.returncode = 0
         try:
-            return Child(number, process.pid, _open_death(process.pid), log, mark)
+            return Child(seat.number, process.pid, _open_death(process.pid), log, mark)
         except BaseException:
             _kill_group(process.pid)
             os.waitpid(process.pid, 0)

@@ -13,16 +13,23 @@ import threading
 import weakref
 from collections.abc import Callable, Mapping, Sequence
 from pickle import PickleBuffer
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from covey import settings as settings_module
 from covey.errors import CoveyError
-from covey.node.detect import available_cpus, resolve_count
 from covey.node.keeper import Keeper, SlotLoop
 from covey.node.launch import Launcher
+from covey.node.machines import Machines
+from covey.node.memory import resident_memory
+from covey.node.offer import Offer, detect_offer
 from covey.node.outfit import Outfit, slot_environment
 from covey.node.rundir import RunDir, sweep
+from covey.node.seats import seats_of
 from covey.settings import Settings
+from covey.slot import GPU
+
+if TYPE_CHECKING:
+    from covey.broker.loop import Loop
 
 __all__ = ["BrokerLoop", "LocalNode"]
 
@@ -30,21 +37,29 @@ __all__ = ["BrokerLoop", "LocalNode"]
 class BrokerLoop(SlotLoop, Protocol):
     """What a node needs of the broker's loop, native or not."""
 
+    name: str
+
     def run(self) -> None: ...
     def stop(self) -> None: ...
     def stop_slots(self) -> None: ...
+    def say_bye(self) -> None: ...
+    def stop_nodes(self) -> None: ...
     def totals(self) -> Mapping[str, int]: ...
     def slots(self) -> list[dict[str, object]]: ...
 
 
-MakeLoop = Callable[[Settings, str, str], BrokerLoop]
+MakeLoop = Callable[..., BrokerLoop]
 
 
 class LocalNode:
     """A broker and its slots on this machine, for as long as this object is open.
 
-    `setup` is the sealed `(initializer, initargs)`. `on_broken` is told, from another thread and at most once, why
-    no slot will ever run. The slots come up while `start` has long returned; what is asked meanwhile waits for them.
+    `offer` is what of the machine it may use; without one it looks for itself, under `max_cpu`, `max_gpu`, `gpus` and
+    `min_gpu_memory`. `setup` is the sealed `(initializer, initargs)`. `path` is the slots' `sys.path`, where it is not
+    the caller's. `on_broken` is told, from another thread and at most once, why no slot will ever run; `on_leave` is
+    told when an asker wants the node to end. With `links` it may have no slots of its own, because it is going to have
+    nodes below it (`machines`). The slots come up while `start` has long returned; what is asked meanwhile waits for
+    them.
 
     >>> node = LocalNode(max_cpu=2)    # doctest: +SKIP
     >>> node.start()                   # doctest: +SKIP
@@ -56,15 +71,33 @@ class LocalNode:
         settings: Settings | None = None,
         *,
         max_cpu: int | None = None,
+        max_gpu: int | None = None,
+        gpus: Sequence[int | str] | None = None,
+        min_gpu_memory: int = 0,
+        offer: Offer | None = None,
+        name: str | None = None,
         setup: tuple[bytes, Sequence[bytes | bytearray | memoryview | PickleBuffer]] | None = None,
         max_tasks: int = 0,
+        links: bool = False,
+        more_addresses: Sequence[str] = (),
+        on_leave: Callable[[], None] | None = None,
+        path: Sequence[str] | None = None,
         on_broken: Callable[[CoveyError], None] | None = None,
         make_loop: MakeLoop | None = None,
     ) -> None:
         self.settings = settings_module.read() if settings is None else settings
-        self.cpus = available_cpus(limit=self.settings.max_cpu)
-        self.count = resolve_count(max_cpu, self.cpus)
-        if self.count == 0:
+        if offer is None:
+            offer = detect_offer(
+                max_cpu=max_cpu,
+                max_gpu=max_gpu,
+                gpus=gpus,
+                min_gpu_memory=min_gpu_memory,
+                limit=self.settings.max_cpu,
+            )
+        self.offer = offer
+        self.name = name
+        self._seats = {seat.number: seat for seat in seats_of(offer.cpus, offer.gpus)}
+        if not self._seats and not links:
             raise ValueError("max_cpu=0 leaves nothing that could run a task: give at least 1, or None for all CPUs")
         self._on_broken = on_broken
         self._broken_lock = threading.Lock()
@@ -75,15 +108,19 @@ class LocalNode:
             self.inproc = f"inproc://{os.path.basename(self._folder.path)}"
             native = make_loop is None and self.settings.native and _native_is_possible()
             outfit = Outfit(
-                self.address, setup, max_tasks, self.settings.result_limit, native, self.settings.beat_every
+                self.address, setup, max_tasks, self.settings.result_limit, native, self.settings.beat_every, name,
+                path,
             )
-            self._loop = (make_loop or _loop_maker(native))(self.settings, self.address, self.inproc)
+            self._loop = (make_loop or _loop_maker(native))(
+                self.settings, self.address, self.inproc, *more_addresses
+            )
             launcher = Launcher(
                 self._folder.write("outfit", outfit.pack()),
-                slot_environment(self.cpus.count, self.count),
+                slot_environment(offer.present.count, self.count),
                 self._folder.path,
             )
-            self._keeper = Keeper(self.count, launcher, self._loop, self._tell_broken)
+            self._keeper = Keeper(list(self._seats.values()), launcher, self._loop, self._tell_broken, on_leave)
+            self.machines = Machines(self._native_loop(), None if self._seats else self._tell_broken) if links else None
         except BaseException:
             self._folder.remove()
             raise
@@ -95,7 +132,35 @@ class LocalNode:
         return f"<LocalNode of {self.count} slots at {self.address}{', closed' if self._closed else ''}>"
 
     @property
+    def count(self) -> int:
+        """How many slots it keeps, of all kinds."""
+        return len(self._seats)
+
+    @property
+    def gpu_slots(self) -> int:
+        """How many of them have a GPU."""
+        return sum(seat.kind == GPU for seat in self._seats.values())
+
+    @property
     def loop(self) -> BrokerLoop:
+        return self._loop
+
+    def open_gate(self, addresses: Sequence[str], secret: bytes, allowed: Mapping[bytes, str]) -> list[str]:
+        """Lets other machines in, before `start`: TCP addresses, our secret key, and what each key opens."""
+        return self._native_loop().open_gate(addresses, secret, allowed)
+
+    def strangers(self) -> tuple[int, str, int]:
+        """Who was kept out at the gate: keys refused, from where the last, handshakes that never showed a key."""
+        return self._native_loop().strangers()
+
+    def _native_loop(self) -> "Loop":
+        from covey.broker.loop import Loop
+
+        if not isinstance(self._loop, Loop):
+            raise CoveyError(
+                "machines need covey's native loop, and it cannot be had here (COVEY_NATIVE=0, or a pyzmq whose "
+                "functions cannot be called from C): this process can use its own machine only"
+            )
         return self._loop
 
     @property
@@ -106,6 +171,8 @@ class LocalNode:
         """Starts the broker's thread and the slots; does not wait for them."""
         self._thread.start()
         self._keeper.start()
+        if self.machines is not None:
+            self.machines.start()
 
     def pids(self) -> list[int]:
         """The slot processes that run now."""
@@ -116,8 +183,16 @@ class LocalNode:
         return self._loop.totals()
 
     def slots(self) -> list[dict[str, object]]:
-        """What the broker knows of each slot."""
-        return self._loop.slots()
+        """What is known of each slot: what the broker says, its GPU (a uuid, or None), and its memory in bytes."""
+        return [row | self._of_this_machine(row) for row in self._loop.slots()]
+
+    def _of_this_machine(self, row: Mapping[str, object]) -> dict[str, object]:
+        number, pid = row.get("number"), row.get("pid")
+        seat = self._seats.get(number) if isinstance(number, int) else None
+        return {
+            "gpu": seat.gpu.uuid if seat is not None and seat.gpu is not None else None,
+            "memory": resident_memory(pid) if isinstance(pid, int) else None,
+        }
 
     def close(self, grace: float | None = None, *, kill: bool = False) -> None:
         """Lets the slots finish what they run for `grace` seconds (default: the settings'), then kills what is left.
@@ -133,6 +208,9 @@ class LocalNode:
             self._keeper.retire(grace)
             self._loop.stop_slots()
         self._keeper.close(grace or 0.0, kill=kill)
+        if self.machines is not None:
+            self.machines.close()
+        self._loop.say_bye()
         # Only now: a slot that says BYE, or an outcome that is nearly there, needs somebody to listen.
         self._loop.stop()
         if self._thread.ident is not None:

@@ -30,7 +30,11 @@ _THREAD_VARIABLES = (
 
 @dataclass(frozen=True, slots=True)
 class Outfit:
-    """The settings of a slot. `setup` is the sealed `(initializer, initargs)`: bytes and large buffers."""
+    """The settings of a slot.
+
+    `setup` is the sealed `(initializer, initargs)`: bytes and large buffers. `node` is its node's name, if it has one.
+    `path` is the slot's `sys.path`; None: that of the process that runs here.
+    """
 
     address: str
     setup: tuple[bytes, Sequence[bytes | bytearray | memoryview | PickleBuffer]] | None = None
@@ -38,6 +42,8 @@ class Outfit:
     result_limit: int = 1 << 30
     native: bool = True
     beat_every: float = 2.0
+    node: str | None = None
+    path: Sequence[str] | None = None
 
     def pack(self) -> bytes:
         """The file's content: this, and what the slot takes over from the process that runs here."""
@@ -47,7 +53,7 @@ class Outfit:
             setup = (body, [bytes(buffer) for buffer in buffers])
         content: dict[str, object] = {
             "address": self.address,
-            "path": _import_path(),
+            "path": _import_path() if self.path is None else list(self.path),
             "argv": [str(argument) for argument in getattr(sys, "argv", [""])],
             "levels": _logging_levels(),
             "setup": setup,
@@ -55,6 +61,7 @@ class Outfit:
             "result_limit": self.result_limit,
             "native": self.native,
             "beat_every": self.beat_every,
+            "node": self.node,
         }
         return marshal.dumps(content)
 
@@ -78,16 +85,13 @@ def _logging_levels() -> dict[str, int]:
     return {"": logging.root.level, **levels}
 
 
-def slot_environment(cpus: int, slots: int, *, gpu: bool = False) -> dict[str, str]:
+def slot_environment(cpus: int, slots: int) -> dict[str, str]:
     """The environment of a slot: the caller's, with what keeps slots from getting into each other's way.
 
-    What the user has set stays as it is.
+    What the user has set stays as it is; what belongs to one seat, its GPU, the seat adds.
     """
     environment = dict(os.environ)
     share = str(max(1, cpus // max(1, slots)))
     for name in _THREAD_VARIABLES:
         environment.setdefault(name, share)
-    if not gpu:
-        # A library that sees a GPU takes some hundred megabytes of it for each process that imports it.
-        environment["CUDA_VISIBLE_DEVICES"] = ""
     return environment

@@ -5,10 +5,44 @@ Every import here is paid by every slot at its start, so this room imports nothi
 to say HELLO; `main` says in which order the rest comes.
 """
 
-__all__ = ["EXIT_BROKEN", "EXIT_PLANNED", "EXIT_SETUP_FAILED", "UP", "number"]
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from covey.slot.runner import Runner
+
+__all__ = [
+    "CPU",
+    "CPU_BESIDE",
+    "EXIT_BROKEN",
+    "EXIT_PLANNED",
+    "EXIT_SETUP_FAILED",
+    "GPU",
+    "UP",
+    "gpus",
+    "kind",
+    "node",
+    "number",
+    "running",
+]
+
+# Resource of the protocol: what kind of place a slot is.
+CPU = 0
+GPU = 1
+CPU_BESIDE = 2
 
 number: int | None = None
 """Which slot of its node this process is; None in a process that is no slot."""
+
+kind: int = CPU
+"""What kind of place this slot is."""
+
+gpus: tuple[str, ...] = ()
+"""The uuids of its GPUs, as they stood in its environment before any user code ran."""
+
+node: str | None = None
+"""The name of its node, if it has one."""
+
+running: "Runner | None" = None
+"""What runs the tasks of this slot. (`slot.runner` is the compiled module.)"""
 
 # How a slot tells the keeper why it ended. Arbitrary, but none that a program is likely to pass to `exit`:
 # a task that calls `os._exit(0)` has killed its slot, and must not look like one that left as planned.

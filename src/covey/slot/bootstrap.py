@@ -10,7 +10,8 @@ May not know: anything that is not in the interpreter itself.
 
 __all__ = ["SOURCE"]
 
-# Arguments: outfit file, slot number, the parent's pid, the descriptors of lifeline, stderr and mark.
+# Arguments: outfit file, slot number, kind of place, number of its GPU, the parent's pid, and the descriptors of
+# lifeline, stderr and mark.
 SOURCE = """\
 import marshal, sys
 with open(sys.argv[1], "rb") as file:

@@ -31,7 +31,16 @@ if TYPE_CHECKING:
 _LAST_RITES = 5
 
 
-def main(outfit: "Mapping[str, Any]", number: int, parent: int, lifeline: int, stderr: int, mark: int) -> "NoReturn":
+def main(
+    outfit: "Mapping[str, Any]",
+    number: int,
+    kind: int,
+    device: int,
+    parent: int,
+    lifeline: int,
+    stderr: int,
+    mark: int,
+) -> "NoReturn":
     """Runs a slot until its end; does not return. See `bootstrap` and `Launcher` for the arguments."""
     log = _keep_log_apart(stderr)
     try:
@@ -41,12 +50,18 @@ def main(outfit: "Mapping[str, Any]", number: int, parent: int, lifeline: int, s
         # Ctrl-C at a terminal is the caller's to handle; a copy of it here would only kill the wrong one.
         _signal.signal(_signal.SIGINT, _signal.SIG_IGN)
         slot.number = number
+        slot.kind = kind
+        slot.node = outfit["node"]
+        if kind == slot.GPU:
+            slot.gpus = tuple(os.environ["CUDA_VISIBLE_DEVICES"].split(","))
         _empty_main_module()
         sys.argv[:] = outfit["argv"]
         runner = Runner(
             outfit["address"],
             number,
             os.getpid(),
+            kind=kind,
+            device=device,
             result_limit=outfit["result_limit"],
             max_tasks=outfit["max_tasks"],
             native=outfit["native"],
@@ -54,6 +69,7 @@ def main(outfit: "Mapping[str, Any]", number: int, parent: int, lifeline: int, s
             mark=mark,
             beat_every=outfit["beat_every"],
         )
+        slot.running = runner
         runner.connect()
         from covey.slot import output
 

@@ -13,7 +13,8 @@ class Runner:
         address: str,
         number: int,
         pid: int,
-        resource: int = 0,
+        kind: int = 0,
+        device: int = -1,
         window: int = 1024,
         result_limit: int = ...,
         max_tasks: int = 0,
@@ -27,6 +28,9 @@ class Runner:
     # Runs tasks until STOP or `max_tasks`, and returns 0. SystemExit of a task passes through; any other
     # exception means that this slot and its broker do not fit together (REFUSE).
     def run(self) -> int: ...
+    # Which attempt at its task runs now, from 1; 0 while no task runs.
+    @property
+    def attempt(self) -> int: ...
     # Says BYE because the initializer raised; `error` is the sealed exception. Returns when it is sent.
     def fail_setup(self, error: bytes) -> None: ...
     # Lets what was sent leave, and ends the link.

@@ -48,7 +48,7 @@ class Report:
 @dataclass(slots=True)
 class _Slot:
     doer: int                       # its number at the board; -1 once it left
-    resource: int
+    kind: int
     capacity: int
     queue: deque[tuple[int, float]] = field(default_factory=deque)
     running: dict[int, float] = field(default_factory=dict)     # token: when it ends
@@ -103,9 +103,9 @@ class Simulator:
     def add_asker(self, weight: float = 1.0) -> int:
         return self.board.asker_joined(self.now, weight)
 
-    def add_slots(self, count: int, *, resource: int = 0, capacity: int = 1, window: int = 1024) -> None:
+    def add_slots(self, count: int, *, kind: int = 0, capacity: int = 1, window: int = 1024) -> None:
         for _ in range(count):
-            self._join(resource, capacity, window)
+            self._join(kind, capacity, window)
 
     def submit(
         self, asker: int, durations: Iterable[float], *, at: float = 0.0, function: int | None = 0,
@@ -181,8 +181,8 @@ class Simulator:
 
     # The slots' side.
 
-    def _join(self, resource: int, capacity: int, window: int) -> None:
-        slot = _Slot(self.board.doer_joined(self.now, resource, capacity, window), resource, capacity)
+    def _join(self, kind: int, capacity: int, window: int) -> None:
+        slot = _Slot(self.board.doer_joined(self.now, kind, capacity, window), kind, capacity)
         self._slots[slot.doer] = slot
         for every, happens in (
             (self.faults.crash_every, self._crash), (self.faults.silence_every, self._fall_silent),
@@ -223,20 +223,20 @@ class Simulator:
                 self.board.started(slot.doer, token, self.now)
             self._leave(slot, Leaving.CRASHED)
         self._at(max(slot.said, self.now + self.delay), lambda: seen() if slot.doer >= 0 else None)
-        self._at(self.now + self.faults.respawn, lambda: self._join(slot.resource, slot.capacity, window))
+        self._at(self.now + self.faults.respawn, lambda: self._join(slot.kind, slot.capacity, window))
 
     def _fall_silent(self, slot: _Slot, window: int) -> None:
         if slot.dead or slot.doer < 0:
             return
         slot.silent = True
         self._counts["silence"] += 1
-        self._at(self.now + self.faults.respawn, lambda: self._join(slot.resource, slot.capacity, window))
+        self._at(self.now + self.faults.respawn, lambda: self._join(slot.kind, slot.capacity, window))
 
     def _drain(self, slot: _Slot, window: int) -> None:
         if slot.doer >= 0 and not slot.dead and not slot.silent:
             self._counts["drain"] += 1
             self.board.drain(slot.doer, self.now)
-            self._at(self.now + self.faults.respawn, lambda: self._join(slot.resource, slot.capacity, window))
+            self._at(self.now + self.faults.respawn, lambda: self._join(slot.kind, slot.capacity, window))
 
     def _obey(self, slot: _Slot, order: OrderRecord) -> None:
         if slot.dead:
@@ -255,7 +255,7 @@ class Simulator:
             slot.dead = True
             self._at(self.now + self.delay, lambda: self._leave(slot, Leaving.KILLED))
             window = 1024
-            self._at(self.now + self.faults.respawn, lambda: self._join(slot.resource, slot.capacity, window))
+            self._at(self.now + self.faults.respawn, lambda: self._join(slot.kind, slot.capacity, window))
         elif slot.silent:
             # Dismissed because nobody heard of it. What it did meanwhile arrives when the link is mended.
             self._at(self.now, lambda: self._leave(slot, Leaving.LOST))

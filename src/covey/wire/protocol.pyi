@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """The Python view of the protocol's page, for tests, the reference page and the loop that runs on pyzmq."""
 
+PROTOCOL: int
 KINDS: dict[str, int]
 FAULTS: dict[int, str]
 

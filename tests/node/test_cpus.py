@@ -2,14 +2,12 @@
 """How many CPUs there are for us: from folders that look like a machine's /proc and /sys."""
 
 import os
-import warnings
 from pathlib import Path
 
-import numpy
 import pytest
 
-from covey.node import detect
-from covey.node.detect import Cpus, available_cpus, resolve_count
+from covey.node.counts import Counted
+from covey.node.cpus import available_cpus
 
 V2_MOUNT = "30 20 0:26 / /sys/fs/cgroup rw,nosuid shared:4 - cgroup2 cgroup2 rw,nsdelegate\n"
 V1_MOUNT = "31 20 0:27 / /sys/fs/cgroup/cpu,cpuacct rw shared:5 - cgroup cgroup rw,cpu,cpuacct\n"
@@ -19,11 +17,6 @@ V1_MOUNT = "31 20 0:27 / /sys/fs/cgroup/cpu,cpuacct rw shared:5 - cgroup cgroup 
 def many_cpus(monkeypatch: pytest.MonkeyPatch) -> None:
     # So that the fixture files decide, however small the machine is that runs this.
     monkeypatch.setattr(os, "sched_getaffinity", lambda pid: set(range(64)), raising=False)
-
-
-@pytest.fixture(autouse=True)
-def nothing_said(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(detect, "_said", set())
 
 
 def machine(root: Path, files: dict[str, str]) -> str:
@@ -92,7 +85,7 @@ def test_cgroup_v1(tmp_path: Path, quota: str, cpus: int) -> None:
     assert counted(tmp_path, files) == cpus
 
 
-@pytest.mark.parametrize("name", ["PYTHON_CPU_COUNT", "SLURM_CPUS_ON_NODE"])
+@pytest.mark.parametrize("name", ["PYTHON_CPU_COUNT", "SLURM_CPUS_PER_TASK", "SLURM_CPUS_ON_NODE"])
 def test_environment(tmp_path: Path, name: str) -> None:
     assert counted(tmp_path, {}, **{name: "7"}) == 7
     assert counted(tmp_path, {}, **{name: "default"}) == 64
@@ -101,10 +94,10 @@ def test_environment(tmp_path: Path, name: str) -> None:
 
 def test_the_least_of_all_counts_and_is_named(tmp_path: Path) -> None:
     root = machine(tmp_path, v2("/job", job="600000 100000"))
-    assert available_cpus(root=root, environment={"SLURM_CPUS_ON_NODE": "8"}) == Cpus(
+    assert available_cpus(root=root, environment={"SLURM_CPUS_ON_NODE": "8"}) == Counted(
         6, "the CPU quota of this container"
     )
-    assert available_cpus(root=root, environment={"SLURM_CPUS_ON_NODE": "4"}) == Cpus(4, "SLURM_CPUS_ON_NODE")
+    assert available_cpus(root=root, environment={"SLURM_CPUS_ON_NODE": "4"}) == Counted(4, "SLURM_CPUS_ON_NODE")
 
 
 @pytest.mark.parametrize(("limit", "cpus"), [(None, 64), (3, 3), (100, 64), (-60, 4), (-100, 1)])
@@ -116,27 +109,24 @@ def test_this_machine_has_a_cpu() -> None:
     assert available_cpus().count >= 1
 
 
-@pytest.mark.parametrize(("asked", "count"), [(None, 4), (1, 1), (4, 4), (0, 0), (-1, 3), (-3, 1), (numpy.int64(2), 2)])
-def test_counts(asked: int | None, count: int) -> None:
-    assert resolve_count(asked, Cpus(4, "a test")) == count
+@pytest.mark.parametrize(
+    ("said", "node", "cpus"),
+    [
+        ("4(x2),3", "", 4),
+        ("4(x2),3", "1", 4),
+        ("4(x2),3", "2", 3),
+        ("4(x2),3", "3", 64),
+        ("16", "0", 16),
+        ("many", "0", 64),
+        ("4(x2),3", "one", 64),
+    ],
+)
+def test_a_batch_job_that_says_what_each_of_its_nodes_has(tmp_path: Path, said: str, node: str, cpus: int) -> None:
+    more = {"SLURM_NODEID": node} if node else {}
+    assert counted(tmp_path, {}, SLURM_JOB_CPUS_PER_NODE=said, **more) == cpus
 
 
-def test_a_count_that_leaves_nothing() -> None:
-    with pytest.raises(ValueError, match=r"max_cpu=-4 means all CPUs but 4, and only 4 may be used here"):
-        resolve_count(-4, Cpus(4, "a test"))
-
-
-@pytest.mark.parametrize("asked", [1.0, "2", True, False, [1], object()])
-def test_nonsense(asked: object) -> None:
-    with pytest.raises(TypeError, match="max_gpu counts CPUs, so it is an int or None") as caught:
-        resolve_count(asked, Cpus(4, "a test"), name="max_gpu")  # type: ignore[arg-type]
-    assert repr(asked) in str(caught.value)
-
-
-def test_too_many_are_clipped_and_it_is_said_once_at_the_users_line() -> None:
-    with pytest.warns(UserWarning, match=r"max_cpu=9 is more than the 4 available \(a test\): using those") as warned:
-        assert resolve_count(9, Cpus(4, "a test")) == 4
-    assert warned[0].filename == __file__
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        assert resolve_count(9, Cpus(4, "a test")) == 4
+def test_what_a_batch_job_gave_to_one_task_counts_before_what_the_node_has(tmp_path: Path) -> None:
+    job = {"SLURM_JOB_CPUS_PER_NODE": "32", "SLURM_CPUS_ON_NODE": "16"}
+    assert counted(tmp_path, {}, **job) == 16
+    assert counted(tmp_path, {}, **job, SLURM_CPUS_PER_TASK="20") == 20

@@ -1,0 +1,319 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""The broker as Python sees it; see broker.pxd.
+
+May not know: sockets. Guarantees: every door may be used from any thread at any time, but for `receive`, `pump` and
+`unreachable`, which belong to the thread that moves the messages; the GIL is never waited for under the lock.
+"""
+import os
+import sys
+
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
+from cpython.pythread cimport (
+    PyThread_acquire_lock, PyThread_allocate_lock, PyThread_free_lock, PyThread_release_lock)
+from libc.math cimport INFINITY
+from libc.stdint cimport int32_t, uint8_t, uint16_t, uint32_t, uint64_t
+from libc.stdlib cimport free, malloc
+from libc.string cimport memcpy
+
+from covey.broker.arrivals cimport (
+    arrivals_judge_the_dead, arrivals_receive, arrivals_slot_died, arrivals_unreachable)
+from covey.broker.departures cimport departures_carry_out
+from covey.broker.desk cimport (
+    KILL_SLOT, LEAVE, UNKNOWN_TASK, Errand, desk_errand_done, desk_free, desk_init, desk_next_errand, desk_port_of,
+    desk_say_bye, desk_stop_nodes, desk_stop_slots)
+from covey.broker.peers cimport DOING, DYING, ROUTE_MAX, Peer, peers_next_touched
+from covey.broker.relays cimport relays_next_time, relays_tell
+from covey.broker.scheduler cimport (
+    Limits, Totals, scheduler_decide, scheduler_next_time, scheduler_totals, scheduler_validate)
+from covey.link.post cimport Letter, clock_now, letter_frames, queue_take
+from covey.link.wake cimport wake_drain, wake_free, wake_init, wake_ring
+from covey.wire.bale cimport Bale, Frame, bale_of_copies
+from covey.wire.protocol cimport RESOURCES
+
+
+cdef class Broker:
+    """A desk behind a lock, and the doors of it that Python uses."""
+
+    def __cinit__(self, settings, *more):
+        cdef Limits limits
+        limits.quantum = settings.quantum
+        limits.lone_above = settings.lone_above
+        limits.retract_after = settings.retract_after
+        limits.lease = settings.lease
+        limits.pause = settings.pause
+        limits.first_guess = settings.first_guess
+        limits.crash_limit = settings.crash_limit
+        limits.loss_limit = settings.loss_limit
+        limits.credit_tasks = settings.credit_tasks
+        limits.credit_bytes = settings.credit_bytes
+        limits.relay_quantum = settings.relay_quantum
+        self.lock = PyThread_allocate_lock()
+        if self.lock == NULL or wake_init(&self.loop_wake) < 0 or wake_init(&self.errand_wake) < 0 or (
+                wake_init(&self.news_wake) < 0):
+            raise OSError("a broker needs a lock and three pipes, and the system gives none: too many open files?")
+        if desk_init(&self.desk, &limits) < 0:
+            raise MemoryError("no memory for a broker's tables")
+        name = os.uname().nodename.encode()[:200] + b":%d" % os.getpid()
+        memcpy(self.desk.name, <const char*> name, len(name))
+        self.desk.python = <uint16_t> (sys.version_info[0] << 8 | sys.version_info[1])
+        self.desk.pid = <uint32_t> os.getpid()
+        self.desk.beat_every = settings.beat_every
+
+    def __dealloc__(self):
+        desk_free(&self.desk)
+        wake_free(&self.loop_wake)
+        wake_free(&self.errand_wake)
+        wake_free(&self.news_wake)
+        if self.lock != NULL:
+            PyThread_free_lock(self.lock)
+
+    @property
+    def orders_fd(self):
+        """A file descriptor that is readable when `take_orders` has something."""
+        return self.errand_wake.ends[0]
+
+    @property
+    def wake_fd(self):
+        """A file descriptor that is readable when the loop should look again (pyzmq loop)."""
+        return self.loop_wake.ends[0]
+
+    cdef void _take(self) noexcept nogil:
+        PyThread_acquire_lock(self.lock, 1)
+
+    cdef void _pump(self, double now) noexcept nogil:
+        if self.desk.dying or self.desk.silent:
+            arrivals_judge_the_dead(&self.desk, now)
+        scheduler_decide(self.desk.scheduler, now)
+        departures_carry_out(&self.desk, now)
+        relays_tell(&self.desk, now)
+        if self.desk.errands != NULL:
+            wake_ring(&self.errand_wake)
+        if self.desk.news:
+            self.desk.news = False
+            wake_ring(&self.news_wake)
+
+    cdef double _next_time(self, double now) noexcept nogil:
+        cdef double when = min(scheduler_next_time(self.desk.scheduler, now), relays_next_time(&self.desk))
+        cdef uint32_t i
+        if self.desk.dying:
+            for i in range(self.desk.peers.room):
+                if self.desk.peers.rows[i].state == DYING and self.desk.peers.rows[i].judged_at < when:
+                    when = self.desk.peers.rows[i].judged_at
+        return when
+
+    def expect_slot(self, uint32_t number, uint32_t pid):
+        """The node has started this process; its HELLO will say so too, which is all that is needed."""
+
+    def slot_died(self, uint32_t pid, bint planned, str report, uint64_t token=UNKNOWN_TASK):
+        """The process of a slot has ended; `token` is the task that ran there (0: none, 1: unknown)."""
+        cdef bytes line = report.encode()
+        cdef const char* text = line
+        with nogil:
+            self._take()
+            arrivals_slot_died(&self.desk, pid, token, text, clock_now())
+            PyThread_release_lock(self.lock)
+            wake_ring(&self.loop_wake)
+
+    def stop_slots(self):
+        """Tells every slot to finish what it runs and leave."""
+        with nogil:
+            self._take()
+            desk_stop_slots(&self.desk)
+            PyThread_release_lock(self.lock)
+            wake_ring(&self.loop_wake)
+
+    def stop_nodes(self):
+        """Tells every node below to finish what it runs and end; slots of our own stay."""
+        with nogil:
+            self._take()
+            desk_stop_nodes(&self.desk)
+            PyThread_release_lock(self.lock)
+            wake_ring(&self.loop_wake)
+
+    def say_bye(self):
+        """Tells the loops above and below that this one leaves; what they gave us is theirs again."""
+        with nogil:
+            self._take()
+            desk_say_bye(&self.desk)
+            PyThread_release_lock(self.lock)
+            wake_ring(&self.loop_wake)
+
+    @property
+    def name(self):
+        """What other loops, and people, call this one."""
+        return self.desk.name.decode(errors="replace")
+
+    @name.setter
+    def name(self, str name not None):
+        encoded = name.encode()
+        if not 0 < len(encoded) < 255:
+            raise ValueError(f"a node's name has 1 to 254 bytes, not {len(encoded)}: {name!r}")
+        PyThread_acquire_lock(self.lock, 1)
+        memcpy(self.desk.name, <const char*> encoded, len(encoded) + 1)
+        PyThread_release_lock(self.lock)
+
+    @property
+    def news_fd(self):
+        """A file descriptor that is readable when somebody came, left or was refused; `read_news` empties it."""
+        return self.news_wake.ends[0]
+
+    def read_news(self):
+        """Empties `news_fd`."""
+        wake_drain(&self.news_wake)
+
+    @property
+    def stopped(self):
+        """Whether `stop` was called."""
+        return self.stopping
+
+    def stop(self):
+        """Ends `run`, in whatever thread it is."""
+        self.stopping = True
+        wake_ring(&self.loop_wake)
+
+    def take_orders(self):
+        """What the keeper is to do: ("kill", pid, b""), ("setup", pid, the sealed error) or ("leave", 0, b"")."""
+        cdef Errand* errand
+        cdef list orders = []
+        wake_drain(&self.errand_wake)
+        while True:
+            with nogil:
+                self._take()
+                errand = desk_next_errand(&self.desk)
+                PyThread_release_lock(self.lock)
+            if errand == NULL:
+                return orders
+            if errand.kind == KILL_SLOT:
+                orders.append(("kill", errand.pid, b""))
+            elif errand.kind == LEAVE:
+                orders.append(("leave", 0, b""))
+            else:
+                orders.append(("setup", errand.pid, PyBytes_FromStringAndSize(
+                    <char*> errand.bale.frames[1].data, errand.bale.frames[1].size)))
+            desk_errand_done(errand)
+
+    def release(self):
+        """Gives the bells' descriptors back, once nobody waits at them; they cannot be rung any more."""
+        PyThread_acquire_lock(self.lock, 1)
+        wake_free(&self.loop_wake)
+        wake_free(&self.errand_wake)
+        wake_free(&self.news_wake)
+        PyThread_release_lock(self.lock)
+
+    def totals(self):
+        """Everything that is counted, by name."""
+        cdef Totals totals
+        cdef uint64_t functions
+        cdef Desk* desk = &self.desk
+        with nogil:
+            self._take()
+            scheduler_totals(desk.scheduler, &totals)
+            functions = desk.bodies.used
+            PyThread_release_lock(self.lock)
+        return {
+            "waiting": totals.waiting, "assigned": totals.assigned, "running": totals.running,
+            "accepted": totals.accepted, "ended": totals.ended, "stale": totals.stale, "retried": totals.retried,
+            "crashes": totals.crashes, "losses": totals.losses, "retracted": totals.retracted, "doers": totals.doers - desk.dying,
+            "askers": totals.askers, "decisions": totals.decisions, "functions": functions,
+            "bodies_sent": desk.bodies_sent, "malformed": desk.malformed, "messages_in": desk.messages_in,
+            "messages_out": desk.messages_out,
+        }
+
+    def slots(self):
+        """The slots that are connected, each as a dict of number, pid and host."""
+        cdef Peer* row
+        cdef uint32_t i
+        found = []
+        # Rows only move when a peer joins, which takes the lock.
+        PyThread_acquire_lock(self.lock, 1)
+        try:
+            for i in range(self.desk.peers.room):
+                row = &self.desk.peers.rows[i]
+                if row.state == DOING and not row.relays:
+                    found.append({"number": row.number, "pid": row.pid, "host": row.host.decode(errors="replace")})
+        finally:
+            PyThread_release_lock(self.lock)
+        return found
+
+    def nodes(self):
+        """The nodes and brokers below, each as a dict of name, pid, capacity by kind of place, and where it is dialled."""
+        cdef Peer* row
+        cdef uint32_t i
+        found = []
+        PyThread_acquire_lock(self.lock, 1)
+        try:
+            for i in range(self.desk.peers.room):
+                row = &self.desk.peers.rows[i]
+                if row.state == DOING and row.relays:
+                    found.append({
+                        "name": row.host.decode(errors="replace"), "pid": row.pid, "port": desk_port_of(row),
+                        "capacity": [row.capacity[k] for k in range(RESOURCES)]})
+        finally:
+            PyThread_release_lock(self.lock)
+        return found
+
+    def validate(self):
+        """0, or the number of the first invariant of the scheduler that does not hold."""
+        cdef int broken
+        with nogil:
+            self._take()
+            broken = scheduler_validate(self.desk.scheduler)
+            PyThread_release_lock(self.lock)
+        return broken
+
+    # The doors of the loop on pyzmq: frames in and out as bytes.
+
+    def receive(self, bytes route not None, list frames not None):
+        """Takes in one message."""
+        cdef uint32_t count = len(frames)
+        cdef Frame* copies
+        cdef Bale* bale
+        cdef uint32_t i
+        cdef bytes key = b"\0\0" + route
+        if count == 0 or len(key) > ROUTE_MAX:
+            return
+        copies = <Frame*> malloc(count * sizeof(Frame))
+        if copies == NULL:
+            raise MemoryError("no memory for a message's frames")
+        for i in range(count):
+            copies[i].data = <unsigned char*> PyBytes_AS_STRING(frames[i])
+            copies[i].size = PyBytes_GET_SIZE(frames[i])
+        bale = bale_of_copies(copies, count)
+        free(copies)
+        if bale == NULL:
+            raise MemoryError("no memory for a message")
+        PyThread_acquire_lock(self.lock, 1)
+        arrivals_receive(
+            &self.desk, <const uint8_t*> PyBytes_AS_STRING(key), PyBytes_GET_SIZE(key), EVERY_ROLE, bale, clock_now())
+        PyThread_release_lock(self.lock)
+
+    def pump(self):
+        """Decides, and returns (seconds until it wants to decide again or None, [(peer, route, frames) to send])."""
+        cdef double now = clock_now()
+        cdef double when
+        cdef int32_t peer
+        cdef Letter* letter
+        cdef list letters = []
+        wake_drain(&self.loop_wake)
+        PyThread_acquire_lock(self.lock, 1)
+        try:
+            self._pump(now)
+            peer = peers_next_touched(&self.desk.peers)
+            while peer >= 0:
+                route = (<const char*> self.desk.peers.rows[peer].route)[2:self.desk.peers.rows[peer].route_size]
+                letter = queue_take(&self.desk.peers.rows[peer].outbox)
+                while letter != NULL:
+                    letters.append((peer, route, letter_frames(letter)))
+                    self.desk.messages_out += 1
+                    letter = queue_take(&self.desk.peers.rows[peer].outbox)
+                peer = peers_next_touched(&self.desk.peers)
+            when = self._next_time(now)
+        finally:
+            PyThread_release_lock(self.lock)
+        return None if when == INFINITY else max(0.0, when - now), letters
+
+    def unreachable(self, int32_t peer):
+        """The socket knows no such peer any more."""
+        PyThread_acquire_lock(self.lock, 1)
+        arrivals_unreachable(&self.desk, peer, clock_now())
+        PyThread_release_lock(self.lock)

@@ -1,0 +1,192 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""See relays.pxd, the contents page."""
+from libc.math cimport INFINITY
+from libc.stdlib cimport realloc
+from libc.string cimport memcmp, memcpy, memset, strlen
+
+from covey.broker.desk cimport desk_farewell
+from covey.broker.peers cimport (
+    ASKING, DOING, GREETING, HOST_MAX, peers_add, peers_record, peers_tell)
+from covey.broker.scheduler cimport (
+    LEFT_PLANNED, scheduler_on_asker_joined, scheduler_on_doer_joined, scheduler_on_doer_left, scheduler_on_doer_resized)
+from covey.wire.protocol cimport (
+    BEAT, CREDIT, DOER, HELLO, RESOURCES, CreditRecord, HelloRecord)
+
+# Seconds before a node that was refused is asked again: whoever refused it has not changed his mind at once.
+cdef double REFUSED_PATIENCE = 3.0
+
+
+cdef int _note_index(int32_t** table, uint32_t* room, int32_t index, int32_t peer) noexcept nogil:
+    cdef int32_t* grown
+    cdef uint32_t wanted = room[0] if room[0] else 16
+    while wanted <= <uint32_t> index:
+        wanted *= 2
+    if wanted != room[0]:
+        grown = <int32_t*> realloc(table[0], wanted * sizeof(int32_t))
+        if grown == NULL:
+            return -1
+        table[0] = grown
+        room[0] = wanted
+    table[0][index] = peer
+    return 0
+
+
+cdef void relays_name(Peer* row, const char* name, uint32_t length) noexcept nogil:
+    length = min(length, <uint32_t> HOST_MAX - 1)
+    memcpy(row.host, name, length)
+    row.host[length] = 0
+
+
+cdef bint relays_knows(Desk* self, const char* name, uint32_t length) noexcept nogil:
+    cdef Peer* row
+    cdef uint32_t i
+    for i in range(self.peers.room):
+        row = &self.peers.rows[i]
+        if row.state == DOING and row.relays and strlen(row.host) == length and memcmp(row.host, name, length) == 0:
+            return True
+    return False
+
+
+cdef int relays_join_asker(Desk* self, int32_t peer, double now) noexcept nogil:
+    cdef Peer* row = &self.peers.rows[peer]
+    row.index = scheduler_on_asker_joined(self.scheduler, 1.0, now)
+    if row.index < 0 or _note_index(&self.asker_peers, &self.asker_room, row.index, peer) < 0:
+        return -1
+    row.state = ASKING
+    self.above += row.relays
+    return 0
+
+
+cdef int _join_kind(
+        Desk* self, int32_t peer, int kind, uint32_t capacity, uint32_t window, int32_t device, double now) noexcept nogil:
+    cdef Peer* row = &self.peers.rows[peer]
+    cdef int32_t doer = scheduler_on_doer_joined(
+        self.scheduler, kind, capacity, window, row.relays, now)
+    if doer < 0:
+        return -1
+    if _note_index(&self.doer_peers, &self.doer_room, doer, peer) < 0:
+        scheduler_on_doer_left(self.scheduler, doer, LEFT_PLANNED, now)
+        return -1
+    row.places[kind] = doer
+    row.capacity[kind] = capacity
+    if row.index < 0:
+        row.index = doer
+    return 0
+
+
+cdef int relays_join_doer(
+        Desk* self, int32_t peer, const uint32_t* capacity, uint32_t window, int32_t device, double now) noexcept nogil:
+    cdef int kind
+    self.peers.rows[peer].state = DOING
+    self.offer_is_old = True
+    for kind in range(RESOURCES):
+        if capacity[kind] and _join_kind(self, peer, kind, capacity[kind], window, device, now) < 0:
+            return -1
+    return 0
+
+
+cdef int32_t relays_greet(Desk* self, const uint8_t* route, size_t size, int role, double now) noexcept nogil:
+    cdef HelloRecord hello
+    cdef int32_t peer = peers_add(&self.peers, route, size)
+    if peer < 0:
+        return -1
+    self.peers.rows[peer].state = GREETING
+    self.peers.rows[peer].role = <uint8_t> role
+    self.peers.rows[peer].relays = True
+    memset(&hello, 0, sizeof(hello))
+    hello.role = <uint8_t> role
+    hello.relays = 1
+    hello.python = self.python
+    hello.pid = self.pid
+    hello.device = -1
+    hello.length = <uint32_t> strlen(self.name)
+    if role == DOER:
+        relays_offer(self, hello.capacity, &hello.window)
+    peers_tell(&self.peers, peer, HELLO, &hello, sizeof(hello), self.name, hello.length)
+    return peer
+
+
+cdef void relays_on_welcome(Desk* self, int32_t peer, const WelcomeRecord* welcome, const char* name, double now) noexcept nogil:
+    cdef Peer* row = &self.peers.rows[peer]
+    cdef uint32_t length = welcome.length
+    row.pid = welcome.pid
+    if row.role == DOER:
+        relays_name(row, name, length)
+        relays_join_asker(self, peer, now)
+    elif relays_knows(self, name, length):
+        desk_farewell(self, peer, b"a node of its name is connected already, most likely itself under another address", REFUSED_PATIENCE)
+    else:
+        relays_name(row, name, length)
+        relays_join_doer(self, peer, welcome.capacity, welcome.window, -1, now)
+    self.news = True
+
+
+cdef void relays_on_credit(Desk* self, int32_t peer, const CreditRecord* credit, double now) noexcept nogil:
+    cdef Peer* row = &self.peers.rows[peer]
+    cdef uint32_t capacity[RESOURCES]
+    cdef uint32_t window = credit.window
+    cdef int kind
+    memcpy(capacity, credit.capacity, sizeof(capacity))
+    self.offer_is_old = True
+    self.news = True
+    for kind in range(RESOURCES):
+        if row.places[kind] >= 0:
+            row.capacity[kind] = capacity[kind]
+            scheduler_on_doer_resized(self.scheduler, row.places[kind], capacity[kind], window, now)
+        elif capacity[kind]:
+            _join_kind(self, peer, kind, capacity[kind], window, -1, now)
+
+
+cdef void relays_offer(const Desk* self, uint32_t* capacity, uint32_t* window) noexcept nogil:
+    cdef int kind
+    memcpy(capacity, self.offered, sizeof(self.offered))
+    window[0] = self.credit_tasks
+    for kind in range(RESOURCES):
+        window[0] = max(window[0], capacity[kind])
+
+
+cdef void _sum_up(Desk* self) noexcept nogil:
+    cdef Peer* row
+    cdef uint32_t i
+    cdef int kind
+    memset(self.offered, 0, sizeof(self.offered))
+    for i in range(self.peers.room):
+        row = &self.peers.rows[i]
+        if row.state == DOING:
+            for kind in range(RESOURCES):
+                self.offered[kind] += row.capacity[kind]
+
+
+cdef void relays_tell(Desk* self, double now) noexcept nogil:
+    cdef CreditRecord* credit
+    cdef uint32_t before[RESOURCES]
+    cdef Peer* row
+    cdef uint32_t i
+    cdef bint changed = False
+    cdef bint beat = self.above > 0 and now >= self.next_beat
+    if self.offer_is_old:
+        self.offer_is_old = False
+        memcpy(before, self.offered, sizeof(before))
+        _sum_up(self)
+        changed = memcmp(before, self.offered, sizeof(before)) != 0
+    if beat:
+        self.next_beat = now + self.beat_every
+    if not changed and not beat:
+        return
+    for i in range(self.peers.room):
+        row = &self.peers.rows[i]
+        if row.state != ASKING or not row.relays:
+            continue
+        if changed:
+            credit = <CreditRecord*> peers_record(&self.peers, <int32_t> i, CREDIT, sizeof(CreditRecord))
+            if credit != NULL:
+                memset(credit, 0, sizeof(CreditRecord))
+                credit.tasks = self.credit_tasks
+                credit.bytes = self.credit_bytes
+                relays_offer(self, credit.capacity, &credit.window)
+        elif row.outbox.head == NULL:
+            peers_tell(&self.peers, <int32_t> i, BEAT, NULL, 0, NULL, 0)
+
+
+cdef double relays_next_time(const Desk* self) noexcept nogil:
+    return self.next_beat if self.above else INFINITY

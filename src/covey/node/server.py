@@ -1,0 +1,202 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""A machine as a node that others use: it listens or dials, serves whoever has the key, and ends when it is told.
+
+Why: `funworker()` in a user's script and `covey node` at a terminal are the same thing. It runs no user code in its own
+process; its slots do, and they die with it.
+
+May not know: clients, tasks, command lines. Guarantees: nothing is bound beyond this machine without a key, and before
+anybody is served a stranger's key has been tried at the gate and was refused; `run` returns when an asker says so, or
+at SIGTERM or SIGINT, and nothing is left.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import logging
+import os
+import resource
+import signal
+import threading
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from covey.errors import CoveyError, PlaceTaken
+from covey.keys.pairs import KeyPair, PeerKeys, RoleKeys, fingerprint_of
+from covey.node.local import LocalNode
+from covey.node.machines import Machine, Machines
+from covey.node.occupant import occupant_of
+from covey.node.offer import Offer
+from covey.node.pipes import own_pipe
+
+__all__ = ["Gate", "NodeServer"]
+
+_log = logging.getLogger("covey.node")
+_TEST_DEADLINE = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Gate:
+    """Where a node or broker listens, and with which keys."""
+
+    addresses: tuple[str, ...]
+    keys: RoleKeys
+
+
+class NodeServer:
+    """A node that serves other machines until it is told to end.
+
+    `gate` is where it listens, `pipe` an ipc address where it listens besides, `upstream` the broker that it dials.
+    """
+
+    def __init__(
+        self,
+        offer: Offer,
+        *,
+        gate: Gate | None = None,
+        pipe: str | None = None,
+        upstream: tuple[Sequence[Machine], PeerKeys] | None = None,
+        name: str | None = None,
+        slots: bool = True,
+    ) -> None:
+        _raise_descriptor_limit()
+        self._done = threading.Event()
+        self._error: CoveyError | None = None
+        self._pipe_lock = own_pipe(pipe) if pipe is not None else -1
+        self._gate = gate
+        self._turned_away = 0
+        self._started = False
+        self.node = LocalNode(
+            offer=offer if slots else _nothing_of(offer),
+            name=name,
+            links=True,
+            more_addresses=(pipe,) if pipe is not None else (),
+            on_leave=self._done.set,
+            on_broken=self._break,
+        )
+        self.addresses: list[str] = []
+        try:
+            if name is not None:
+                self.node.loop.name = name
+            if gate is not None:
+                self.addresses = self._open(gate)
+            if upstream is not None:
+                machines, keys = upstream
+                for machine in machines:
+                    self._machines.dial(machine, asks=False, keys=(keys.broker, keys.own.public, keys.own.secret))
+        except BaseException:
+            self.node.close(kill=True)
+            raise
+
+    @property
+    def _machines(self) -> Machines:
+        assert self.node.machines is not None
+        return self.node.machines
+
+    def _open(self, gate: Gate) -> list[str]:
+        keys = gate.keys
+        try:
+            return self.node.open_gate(gate.addresses, keys.broker.secret, dict(keys.admitted))
+        except OSError as error:
+            port = int(gate.addresses[0].rpartition(":")[2].replace("*", "0"))
+            if error.errno == errno.EADDRINUSE:
+                who = occupant_of(port) or "another process"
+                raise PlaceTaken(f"port {port} is in use by {who}: stop it, or choose another port") from None
+            if error.errno == errno.ENODEV or error.errno == errno.EADDRNOTAVAIL:
+                raise CoveyError(
+                    f"{gate.addresses[0]} is no address of this machine: name one that it has, or '*'"
+                ) from None
+            raise
+
+    def start(self) -> None:
+        """Serves, in threads of its own; returns once strangers are known to be kept out. May be called again."""
+        if self._started:
+            return
+        self._started = True
+        self.node.start()
+        if self._gate is not None:
+            _try_as_stranger(self.addresses[0], self._gate.keys.broker.public, self.node)
+
+    def run(self) -> None:
+        """Serves until an asker ends it or a signal comes; raises what broke it. In the main thread."""
+        before = {
+            number: signal.signal(number, lambda *_: self._done.set()) for number in (signal.SIGTERM, signal.SIGINT)
+        }
+        try:
+            self.start()
+            while not self._done.wait(1.0):
+                self._tell_of_strangers()
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+            self.close()
+        if self._error is not None:
+            raise self._error
+
+    def stop(self) -> None:
+        """Makes `run` return; from any thread."""
+        self._done.set()
+
+    def close(self) -> None:
+        """Ends everything; tasks that run get the settings' grace."""
+        self.node.close()
+        if self._pipe_lock >= 0:
+            os.close(self._pipe_lock)
+            self._pipe_lock = -1
+
+    def _break(self, error: CoveyError) -> None:
+        self._error = error
+        self._done.set()
+
+    def _tell_of_strangers(self) -> None:
+        if self._gate is None:
+            return
+        refused, where, broken_off = self.node.strangers()
+        if refused + broken_off > self._turned_away + 1:
+            self._turned_away = refused + broken_off
+            _log.warning(
+                "somebody%s with another key, or no covey at all, was kept out (%d times by now). If it is yours, give "
+                "it this machine's key file; the fingerprint here is %s",
+                f" at {where}" if refused else "", self._turned_away - 1, fingerprint_of(self._gate.keys.broker.public),
+            )
+
+
+def _nothing_of(offer: Offer) -> Offer:
+    return replace(offer, cpus=0, gpus=())
+
+
+def _raise_descriptor_limit() -> None:
+    # Each connection is one; the soft limit is often 1,024, for the sake of programs that use select().
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = 65536 if hard == resource.RLIM_INFINITY else min(hard, 65536)
+    if soft < wanted:
+        with contextlib.suppress(ValueError, OSError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+
+
+def _try_as_stranger(address: str, server: bytes, node: LocalNode) -> None:
+    """Knocks with a key that was made up just now: were it let in, so would be anybody."""
+    from covey.broker.loop import Loop
+
+    key = KeyPair.of(os.urandom(32))
+    loop = Loop(node.settings, f"inproc://stranger-{os.urandom(8).hex()}")
+    thread = threading.Thread(target=loop.run, name="covey-stranger", daemon=True)
+    thread.start()
+    try:
+        here = address.replace("0.0.0.0", "127.0.0.1").replace("[::]", "[::1]").replace("*", "127.0.0.1")
+        number = loop.dial(here, True, (server, key.public, key.secret))
+        deadline = time.monotonic() + _TEST_DEADLINE
+        while time.monotonic() < deadline:
+            why = loop.links()[number]["why"]
+            if loop.nodes():
+                raise CoveyError(f"the gate at {address} let a stranger in: covey does not serve like this")
+            if "refused" in why:
+                return
+            threading.Event().wait(0.005)
+        raise CoveyError(
+            f"the gate at {address} was not seen to refuse a stranger within {_TEST_DEADLINE:.0f} s ({why})"
+        )
+    finally:
+        loop.stop()
+        thread.join()

@@ -1,0 +1,94 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""`covey broker`: a meeting point of clients and nodes, found through the connection file that it writes.
+
+May not know: how a broker works. Guarantees: a broker started again with the same file keeps its keys, and its port
+unless it is told another one, so clients and nodes find it again by themselves.
+"""
+from __future__ import annotations
+
+import socket
+import sys
+from argparse import ArgumentParser
+from collections.abc import Sequence
+
+from covey import __version__
+from covey.errors import CoveyError
+from covey.keys.connection import ConnectionFile
+from covey.keys.secret import Secret
+from covey.node.machines import Machine
+from covey.node.offer import detect_offer
+from covey.node.server import Gate, NodeServer
+from covey.wire.protocol import PROTOCOL
+
+__all__ = ["parser", "run"]
+
+_EVERYWHERE = ("*", "0.0.0.0", "[::]")
+
+
+def run(arguments: Sequence[str]) -> int:
+    """`covey broker …`."""
+    chosen = parser().parse_args(arguments)
+    secret = Secret.find()
+    keys = secret.keys()
+    kept = ConnectionFile.keep_or_make(chosen.file, secret, protocol=PROTOCOL, version=__version__)
+    wanted = tuple(chosen.listen or kept.addresses or ("tcp://127.0.0.1:*",))
+    upstream = None
+    if chosen.connect is not None:
+        above = ConnectionFile.read(chosen.connect)
+        if not above.addresses:
+            raise CoveyError(f"the connection file {chosen.connect} names no address yet: start its broker first")
+        upstream = ([Machine(chosen.connect, address) for address in above.addresses], above.keys("node"))
+    server = NodeServer(
+        detect_offer(max_cpu=0, max_gpu=0),
+        gate=Gate(tuple(map(_bindable, wanted)), keys),
+        upstream=upstream,
+        name=chosen.name,
+        slots=False,
+    )
+    server.start()
+    try:
+        addresses = [_dialable(asked, bound) for asked, bound in zip(wanted, server.addresses, strict=True)]
+        file = ConnectionFile.keep_or_make(
+            chosen.file, secret, addresses, protocol=PROTOCOL, version=__version__,
+            name=chosen.name or "", host=socket.gethostname())
+    except BaseException:
+        server.close()
+        raise
+    sys.stderr.write(f"covey broker: at {', '.join(file.addresses)}, key {file.fingerprint}; clients and nodes find it "
+                     f"with {chosen.file}; Ctrl-C ends this\n")
+    server.run()
+    return 0
+
+
+def parser() -> ArgumentParser:
+    """What may stand behind `covey broker`.
+
+    >>> parser().parse_args(["lab.json", "--listen", "tcp://login:2718"]).listen
+    ['tcp://login:2718']
+    """
+    whole = ArgumentParser(
+        prog="covey broker",
+        description="Bring clients and nodes together. FILE is written, and tells both how to come here.",
+        allow_abbrev=False)
+    whole.add_argument("file", metavar="FILE", help="the connection file")
+    whole.add_argument("--listen", action="append", metavar="tcp://HOST:PORT", help="where to listen, as others know "
+                       "this host; may be given again (default: as the last time, else a free port for this machine)")
+    whole.add_argument("--connect", metavar="UPSTREAM_FILE", help="do for this broker what our nodes can do")
+    whole.add_argument("--name", help="what this broker is called in errors and tables")
+    return whole
+
+
+def _bindable(address: str) -> str:
+    """A name is bound on every interface: which of them it means is for whoever dials it."""
+    host, _, port = address.removeprefix("tcp://").rpartition(":")
+    if not address.startswith("tcp://") or not host or not (port == "*" or port.isdigit()):
+        raise CoveyError(f"--listen {address}: write tcp://HOST:PORT")
+    is_number = host in _EVERYWHERE or host.startswith("[") or host.replace(".", "").isdigit()
+    return address if is_number or host == "localhost" else f"tcp://*:{port}"
+
+
+def _dialable(asked: str, bound: str) -> str:
+    host = asked.removeprefix("tcp://").rpartition(":")[0]
+    if host in _EVERYWHERE:
+        host = socket.gethostname()
+    return f"tcp://{host}:{bound.rpartition(':')[2]}"

@@ -1,0 +1,80 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""`funworker()` and `optworker()`: the one line of a worker script that makes its machine a node.
+
+Why: this is how the users of Playdoh gave a machine to others, and it needs no command line. `covey node --listen` is
+the same.
+
+May not know: what will be run. Guarantees: they return when `shutdown(dfun)` is called, or at Ctrl-C or SIGTERM, and
+leave nothing behind.
+"""
+
+from __future__ import annotations
+
+import sys
+
+from covey import settings as settings_module
+from covey.keys.pairs import fingerprint_of
+from covey.keys.secret import Secret
+from covey.node.machines import PORT
+from covey.node.offer import detect_offer
+from covey.node.pipes import pipe_address
+from covey.node.server import Gate, NodeServer
+
+__all__ = ["funworker", "optworker"]
+
+
+def funworker(
+    max_cpu: int | None = None,
+    max_gpu: int | None = None,
+    named_pipe: bool | str | None = None,
+    port: int | None = None,
+    *,
+    bind: str = "*",
+    authkey: str | bytes | None = None,
+    name: str | None = None,
+) -> None:
+    """Gives this machine to whoever has its key, until it is told to end.
+
+    Parameters:
+        max_cpu, max_gpu: how much of it: None all, n at most n, 0 none, -n all but n.
+        named_pipe: True or a name: only for programs of this user on this machine, without a port.
+        port: where to listen, if not 2718. bind: on which interface; '*' is all of them.
+        authkey: the secret shared with the callers; None: the key file (`covey keys`).
+        name: what the machine is called in errors and tables.
+
+    >>> covey.funworker(max_cpu=2)                          # doctest: +SKIP
+    """
+    settings = settings_module.read()
+    offer = detect_offer(max_cpu=max_cpu, max_gpu=max_gpu, limit=settings.max_cpu)
+    if offer.cpus == 0 and not offer.gpus:
+        raise ValueError("a worker with max_cpu=0 and no GPU could run nothing: give it at least one of them")
+    if named_pipe:
+        if port is not None:
+            raise ValueError("a worker listens at a port or at a named pipe: give one of them")
+        server = NodeServer(offer, pipe=pipe_address(named_pipe), name=name)
+        where = f"named pipe {named_pipe!r}" if named_pipe is not True else "the named pipe"
+    else:
+        if port is not None and (isinstance(port, bool) or not isinstance(port, int) or not 0 < port < 65536):
+            raise ValueError(f"port={port!r}: a port is a number from 1 to 65535")
+        keys = Secret.find(authkey, settings=settings).keys()
+        server = NodeServer(offer, gate=Gate((f"tcp://{bind}:{port or PORT}",), keys), name=name)
+        where = f"{server.addresses[0]}, key {fingerprint_of(keys.broker.public)}"
+    sys.stderr.write(f"covey: {server.node.count} slots listen at {where}; Ctrl-C ends this\n")
+    server.run()
+
+
+def optworker(
+    max_cpu: int | None = None,
+    max_gpu: int | None = None,
+    port: int | None = None,
+    named_pipe: bool | str | None = None,
+    *,
+    bind: str = "*",
+    authkey: str | bytes | None = None,
+    name: str | None = None,
+) -> None:
+    """`funworker` with the two last in the order that Playdoh's optworker had them; both serve all calls alike.
+
+    >>> covey.optworker(max_cpu=2)                          # doctest: +SKIP
+    """
+    funworker(max_cpu, max_gpu, named_pipe, port, bind=bind, authkey=authkey, name=name)
