@@ -31,8 +31,8 @@ __all__ = ["main"]
 
 # In the order of the table.
 QUESTIONS = (
-    "submit", "arguments", "window", "map", "roundtrip", "uneven", "import", "queue", "memory", "scheduler", "spin",
-    "closure",
+    "submit", "arguments", "window", "map", "roundtrip", "uneven", "import", "queue", "memory", "scheduler", "tree",
+    "machines", "spin", "closure",
 )  # fmt: skip
 
 ROUNDS = 5

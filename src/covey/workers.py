@@ -59,8 +59,8 @@ def funworker(
         keys = Secret.find(authkey, settings=settings).keys()
         server = NodeServer(offer, gate=Gate((f"tcp://{bind}:{port or PORT}",), keys), name=name)
         where = f"{server.addresses[0]}, key {fingerprint_of(keys.broker.public)}"
-    sys.stderr.write(f"covey: {server.node.count} slots listen at {where}; Ctrl-C ends this\n")
-    server.run()
+    said = f"covey: {server.node.count} slots listen at {where}; Ctrl-C ends this\n"
+    server.run(lambda: sys.stderr.write(said))
 
 
 def optworker(

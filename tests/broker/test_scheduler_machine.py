@@ -34,6 +34,7 @@ class Wish:
     retries: int
     crashes: int
     splittable: bool
+    share: int = 0
     losses: int = 0
     alone: bool = field(default=False)      # it crashed twice: whoever has it has nothing else
 
@@ -46,6 +47,7 @@ class Hand:
     capacity: int
     window: int
     relays: bool = False
+    device: int = -1
     held: list[int] = field(default_factory=list)
     asked: list[int] = field(default_factory=list)
     begun: set[int] = field(default_factory=set)    # what it said itself that it runs; it does so whatever its capacity
@@ -70,6 +72,7 @@ class Anything(RuleBasedStateMachine):
         self.hands: dict[int, Hand] = {}
         self.wishes: dict[tuple[int, int], Wish] = {}
         self.tokens: dict[int, Wish] = {}       # every token ever given out, for as long as its task is not ended
+        self.shares: dict[int, int] = {}        # of a GPU, by token
         self.strays: list[int] = []             # tokens whose outcome may still come from somewhere
         self.cargo = 0
         self.pending: Counter[tuple[int, int]] = Counter()      # wanted back, and not answered
@@ -81,12 +84,16 @@ class Anything(RuleBasedStateMachine):
         for order in self.board.orders():
             getattr(self, "on_" + order.kind.name.lower())(order)
         if decided:
-            held = [t for hand in self.hands.values() for t in hand.held]
-            given = {self.tokens[t].cargo for t in held if t in self.tokens and self.current(t)}
+            given = {
+                self.tokens[t].cargo for h in self.hands.values() for t in h.held
+                if t in self.tokens and self.current(t)}
             waiting = [w for w in self.wishes.values() if w.cargo not in given]
             for hand in self.hands.values():
-                if hand.capacity and not hand.held and not hand.barred:
+                if hand.capacity and not hand.held and not hand.barred and not self.used(hand.device):
                     assert not [w for w in waiting if w.needs >> hand.kind & 1], "work waits beside an idle doer"
+
+    def used(self, device: int) -> int:
+        return sum(self.shares[t] for h in self.hands.values() if h.device == device >= 0 for t in h.held)
 
     def current(self, token: int) -> bool:
         """Whether the scheduler still counts on that attempt: it is the newest one of its task."""
@@ -105,7 +112,10 @@ class Anything(RuleBasedStateMachine):
         assert len(living) < hand.window
         assert hand.relays or not any(self.tokens[t].alone and self.current(t) for t in living)
         assert hand.relays or not (wish.alone and living)
+        assert order.share == wish.share
+        self.shares[order.token] = wish.share or 10_000
         hand.held.append(order.token)
+        assert self.used(hand.device) <= 10_000
         self.tokens[order.token] = wish
 
     def on_take_back(self, order: OrderRecord) -> None:
@@ -125,10 +135,8 @@ class Anything(RuleBasedStateMachine):
     def on_kill(self, order: OrderRecord) -> None:
         hand = self.hands[order.doer]
         assert order.token in hand.held
-        if hand.relays:
-            if not hand.runs(order.token):
-                hand.held.remove(order.token)
-        elif hand.capacity == 1:
+        # A loop ends it wherever it is, and says so with an outcome.
+        if hand.capacity == 1 and not hand.relays:
             hand.barred = True
 
     def on_blame(self, order: OrderRecord) -> None:
@@ -176,7 +184,8 @@ class Anything(RuleBasedStateMachine):
             self.strays += hand.held
             hand.held.clear()
             hand.asked.clear()
-        assert not hand.held
+        # One that became smaller may still run what nobody wants.
+        assert not [t for t in hand.held if t in self.tokens]
 
     leaving = Leaving.LOST      # what BLAME means when no doer left: a lease ran out
     leavers: dict[int, Wish] = {}
@@ -198,7 +207,7 @@ class Anything(RuleBasedStateMachine):
         for _ in range(askers):
             self.asker_joins(1.0)
         for depth in windows:
-            self.doer_joins(0, 1, depth, False)
+            self.doer_joins(0, 1, depth, False, -1)
 
     @rule(weight=st.sampled_from([0.5, 1.0, 4.0]))
     def asker_joins(self, weight: float) -> None:
@@ -207,17 +216,24 @@ class Anything(RuleBasedStateMachine):
         self.askers.add(asker)
 
     @rule(
-        kind=st.sampled_from([0, 0, 0, 1, 2]), capacity=st.sampled_from([1, 1, 1, 3]), depth=st.integers(0, 6),
-        relays=st.sampled_from([False, False, True]))
-    def doer_joins(self, kind: int, capacity: int, depth: int, relays: bool) -> None:
-        doer = self.board.doer_joined(self.now, kind, capacity, capacity + depth, relays=relays)
+        kind=st.sampled_from([0, 0, 1, 1, 2]), capacity=st.sampled_from([1, 1, 1, 3]), depth=st.integers(0, 6),
+        relays=st.sampled_from([False, False, True]), device=st.sampled_from([-1, 0, 0, 3]))
+    def doer_joins(self, kind: int, capacity: int, depth: int, relays: bool, device: int) -> None:
+        if kind != 1 or relays:
+            device = -1
+        if device >= 0:
+            capacity, depth = 1, 0
+        doer = self.board.doer_joined(self.now, kind, capacity, capacity + depth, relays=relays, device=device)
         assert doer not in self.hands
-        self.hands[doer] = Hand(kind, capacity, capacity + depth, relays)
+        self.hands[doer] = Hand(kind, capacity, capacity + depth, relays, device)
 
     @precondition(lambda self: self.hands)
     @rule(data=st.data(), capacity=st.integers(0, 4), depth=st.integers(0, 6))
     def doer_is_resized(self, data: st.DataObject, capacity: int, depth: int) -> None:
         doer = data.draw(st.sampled_from(sorted(self.hands)))
+        if self.hands[doer].device >= 0:
+            assert self.board.doer_resized(doer, capacity, 9, self.now) == Refusal.NO_SUCH
+            return
         self.hands[doer].capacity = capacity
         self.hands[doer].window = capacity + depth
         assert self.board.doer_resized(doer, capacity, capacity + depth, self.now) == 0
@@ -229,18 +245,20 @@ class Anything(RuleBasedStateMachine):
         needs=st.sampled_from([5, 5, 5, *range(1, 8)]),
         priority=st.sampled_from([-3, 0, 0, 5]), retries=st.integers(0, 2), crashes=st.sampled_from([0, 0, 0, 1, 2]),
         flags=st.sampled_from([0, 0, SPLITTABLE]), timeout_ms=st.sampled_from([0, 0, 50]), first=st.integers(0, 60),
-        at_once=st.booleans(),
+        at_once=st.booleans(), share=st.sampled_from([0, 0, 1, 2500, 5001, 10_000]),
     )
     def tasks_come(
         self, data: st.DataObject, count: int, function: int, needs: int, priority: int, retries: int,
         crashes: int, flags: int, timeout_ms: int, first: int, at_once: bool,
+        share: int,
     ) -> None:
         asker = data.draw(st.sampled_from(sorted(self.askers)))
         for ticket in range(first, first + count):
             mine = [w for w in self.wishes.values() if w.asker == asker]
             got = self.board.task(
                 asker, ticket, self.now, function=function, needs=needs, priority=priority, flags=flags,
-                retries=retries, crashes=crashes, timeout_ms=timeout_ms, cargo=self.cargo + 1, length=9)
+                retries=retries, crashes=crashes, timeout_ms=timeout_ms, cargo=self.cargo + 1, length=9,
+                share=share)
             if (asker, ticket) in self.wishes:
                 assert got == Refusal.DUPLICATE
             elif mine and (len(mine) >= LIMITS.credit_tasks or 9 * len(mine) + 9 > LIMITS.credit_bytes):
@@ -249,7 +267,7 @@ class Anything(RuleBasedStateMachine):
                 assert got >= 0
                 self.cargo += 1
                 self.wishes[asker, ticket] = Wish(
-                    asker, ticket, self.cargo, needs, retries, crashes, bool(flags) and crashes == 0,
+                    asker, ticket, self.cargo, needs, retries, crashes, bool(flags) and crashes == 0, share,
                     alone=crashes >= 2)
         if at_once:
             self.decide()
@@ -420,7 +438,8 @@ class Anything(RuleBasedStateMachine):
             if found is not None:
                 doer, hand = found
                 self.leave(doer, why, reports=False)
-                self.doer_joins(hand.kind, max(hand.capacity, 1), max(hand.window - hand.capacity, 0), hand.relays)
+                self.doer_joins(hand.kind, max(hand.capacity, 1), max(hand.window - hand.capacity, 0), hand.relays,
+                    hand.device)
                 self.decide()
 
     @precondition(lambda self: len(self.hands) > 1)
@@ -461,8 +480,10 @@ class Anything(RuleBasedStateMachine):
         for key, count in self.pending.items():
             assert count <= (key in self.wishes), "not answered"
         for kind in range(3):
-            able = [h.capacity for h in self.hands.values() if h.kind == kind and not h.barred]
-            assert self.board.capacity(kind) == totals.capacity[kind] == sum(able)
+            able = [h for h in self.hands.values() if h.kind == kind and not h.barred]
+            devices = {h.device for h in able} - {-1}
+            assert self.board.capacity(kind) == totals.capacity[kind]
+            assert self.board.capacity(kind) == sum(h.capacity for h in able if h.device < 0) + len(devices)
         for token, wish in self.tokens.items():
             assert self.board.find(token) == (wish.asker, wish.ticket)
 

@@ -26,7 +26,7 @@ def generator() -> ModuleType:
     return load("protocol_page")
 
 
-@pytest.mark.parametrize("tool", ["protocol_page", "settings_page"])
+@pytest.mark.parametrize("tool", ["protocol_page", "settings_page", "commands_page"])
 def test_page_is_up_to_date(tool: str) -> None:
     generator = load(tool)
     assert generator.PAGE.read_text(encoding="utf-8") == generator.page(), f"run: python tools/{tool}.py"

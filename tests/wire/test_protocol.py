@@ -52,6 +52,8 @@ TABLE = [
     Case("BEAT", [], head("05", "00000000")),
     Case("PIECES", [(struct.pack("<Q", 1 << 20), b""), (struct.pack("<Q", 3 << 20), b"")],
          head("06", "02000000", "0100") + "0000100000000000 0000300000000000", EXTRA, 4),
+    Case("QUERY", [(struct.pack("<II", 5, 6), b"status")], head("07", "01000000") + "05000000 06000000 737461747573"),
+    Case("ANSWER", [(struct.pack("<II", 5, 2), b"{}")], head("08", "01000000") + "05000000 02000000 7b7d"),
     Case("FUNCTION", [(struct.pack("<II16s", 1, 4, bytes(range(16))), b"body")],
          head("10", "01000000") + "01000000 04000000 000102030405060708090a0b0c0d0e0f 626f6479"),
     Case("FORGET", [(struct.pack("<I", 7), b""), (struct.pack("<I", 8), b"")],
@@ -75,6 +77,7 @@ TABLE = [
          head("23", "01000000") + "0100000000000000 01000000 03000000 68690a"),
     Case("CREDIT", [(struct.pack("<IIQIII", 10, 40, 1 << 20, 4, 0, 0), b"")],
          head("24", "01000000") + "0a000000 28000000 0000100000000000 04000000 00000000 00000000"),
+    Case("LEAVING", [], head("25", "00000000")),
 ]
 # fmt: on
 
@@ -189,6 +192,13 @@ def test_values_that_the_page_does_not_give_are_refused(kind: str, offset: int, 
 def test_a_name_over_its_limit_is_refused() -> None:
     record = struct.pack(HELLO, 1, 0, 0x030B, 9, 0, -1, 0, 0, 0, 0, 256) + b"x" * 256
     assert check(message(KINDS["HELLO"], [record])) == BAD_FIELD
+
+
+@pytest.mark.parametrize("kind", ["QUERY", "ANSWER"])
+def test_a_text_over_its_limit_is_refused(kind: str) -> None:
+    longest = struct.pack("<II", 1, 65536) + b"x" * 65536
+    assert check(message(KINDS[kind], [longest])) == KINDS[kind]
+    assert check(message(KINDS[kind], [struct.pack("<II", 1, 65537) + b"x" * 65537])) == BAD_FIELD
 
 
 def test_split_says_what_is_wrong() -> None:

@@ -9,11 +9,12 @@ from covey.broker.departures cimport departures_carry_out
 from covey.broker.desk cimport (
     FAULTS_MAX, FIRST_DIAL, LEAVE, NO_TASK, SETUP_BROKE, UNKNOWN_TASK, desk_add_errand, desk_cargo_done, desk_farewell,
     desk_forget_blames, desk_forget_blames_of, desk_port_of, desk_release_body)
+from covey.broker.inquiries cimport inquiries_on_answer, inquiries_on_query
 from covey.broker.peers cimport (
     ASKING, DOING, DYING, GREETING, STRANGER, Peer, peers_add, peers_close_batch, peers_find, peers_post,
     peers_record, peers_remove, peers_tell)
 from covey.broker.relays cimport (
-    relays_join_asker, relays_join_doer, relays_knows, relays_name, relays_offer, relays_on_credit, relays_on_welcome,
+    relays_drain, relays_join_asker, relays_join_doer, relays_knows, relays_name, relays_offer, relays_on_credit, relays_on_welcome,
     relays_tell)
 from covey.broker.scheduler cimport (
     ACCEPTED, DUPLICATE, LEFT_CRASHED, LEFT_KILLED, LEFT_LOST, LEFT_PLANNED, Cargo, Verdict, scheduler_doer_of,
@@ -23,8 +24,8 @@ from covey.link.pieces cimport pieces_join
 from covey.link.post cimport letter_of_bale
 from covey.wire.bale cimport bale_drop, bale_hold
 from covey.wire.protocol cimport (
-    ASKER, BAD_FIELD, BAD_NAME, BAD_PYTHON, BAD_VERSION, BYE, CANCEL, CREDIT, DOER, FORCE, FORGET, FUNCTION, HELLO,
-    NOT_ALLOWED, OTHER_VERSION, OUTCOMES, OUTPUT, PIECES, REFUSE, REFUSED, RESOURCES, RETRACT, RETRACTED, SETUP_FAILED,
+    ANSWER, ASKER, BAD_FIELD, BAD_NAME, BAD_PYTHON, BAD_VERSION, BYE, CANCEL, CREDIT, DOER, FORCE, FORGET, FUNCTION, HELLO,
+    LEAVING, NOT_ALLOWED, OTHER_VERSION, OUTCOMES, OUTPUT, PIECES, QUERY, REFUSE, REFUSED, RESOURCES, RETRACT, RETRACTED, SETUP_FAILED,
     STARTED, STOP, TASKS, WELCOME, WHO_ARE_YOU, CancelRecord, CreditRecord, ForgetRecord, FunctionRecord, Header,
     HelloRecord, OutcomeRecord, OutputRecord, RefuseRecord, RetractedRecord, TaskRecord, TicketRecord, WelcomeRecord,
     wire_check)
@@ -45,6 +46,14 @@ cdef void _refuse(Desk* self, int32_t peer, uint32_t reason, const char* text) n
     record.reason = reason
     record.length = <uint32_t> strlen(text)
     peers_tell(&self.peers, peer, REFUSE, &record, sizeof(record), text, record.length)
+
+
+cdef void _turn_away(Desk* self, int32_t peer, uint32_t reason, const char* name, uint32_t length, const char* text) noexcept nogil:
+    """Both sides are told: the caller at once, our own people when they next ask (Broker.turned_away)."""
+    self.turned_away += 1
+    self.news = True
+    snprintf(self.turned_why, sizeof(self.turned_why), "%.*s: %s", <int> min(length, <uint32_t> 80), name, text)
+    _refuse(self, peer, reason, text)
 
 
 cdef const char* _unwelcome(Desk* self, const Peer* row, const HelloRecord* hello, const char* name, uint32_t* reason) noexcept nogil:
@@ -71,8 +80,7 @@ cdef void _on_hello(Desk* self, int32_t peer, const HelloRecord* hello, const ch
     cdef int kept
     why = _unwelcome(self, row, hello, name, &reason)
     if why != NULL:
-        self.turned_away += 1
-        _refuse(self, peer, reason, why)
+        _turn_away(self, peer, reason, name, hello.length, why)
         return
     relays_name(row, name, hello.length)
     row.pid = hello.pid
@@ -328,8 +336,9 @@ cdef void arrivals_receive(
             _receive(self, peer, kind, bale, now)
         elif kind == OTHER_VERSION:
             self.malformed += 1
-            self.turned_away += 1
-            _refuse(self, peer, BAD_VERSION, b"another version of covey's protocol is spoken here: use the same covey on both sides")
+            _turn_away(
+                self, peer, BAD_VERSION, b"a caller", 8,
+                b"another version of covey's protocol is spoken here: use the same covey on both sides")
         else:
             _refuse(self, peer, WHO_ARE_YOU, b"this link is not known here any more")
     elif kind < 0:
@@ -391,6 +400,12 @@ cdef void _receive(Desk* self, int32_t peer, int kind, Bale* bale, double now) n
             scheduler_on_retract(self.scheduler, row.index, (<TicketRecord*> at)[i].ticket, now)
     elif kind == CREDIT and does and row.relays and count == 1:
         relays_on_credit(self, peer, <CreditRecord*> at, now)
+    elif kind == QUERY and asks and count == 1:
+        inquiries_on_query(self, peer, bale)
+    elif kind == ANSWER and does and count == 1:
+        inquiries_on_answer(self, peer, bale)
+    elif kind == LEAVING and row.state == DOING and row.relays:
+        relays_drain(self, peer, now)
     elif kind == WELCOME and row.state == GREETING and count == 1:
         relays_on_welcome(self, peer, <WelcomeRecord*> at, <const char*> at + sizeof(WelcomeRecord), now)
     elif kind == REFUSE and count == 1 and desk_port_of(row) >= FIRST_DIAL:

@@ -77,8 +77,9 @@ cdef class Board:
     def asker_left(self, int32_t asker, double now):
         return scheduler_on_asker_left(self.scheduler, asker, now)
 
-    def doer_joined(self, double now, int kind=0, uint32_t capacity=1, uint32_t window=1024, *, bint relays=False):
-        return scheduler_on_doer_joined(self.scheduler, kind, capacity, window, relays, now)
+    def doer_joined(self, double now, int kind=0, uint32_t capacity=1, uint32_t window=1024, *, bint relays=False,
+                    int32_t device=-1):
+        return scheduler_on_doer_joined(self.scheduler, kind, capacity, window, relays, device, now)
 
     def doer_resized(self, int32_t doer, uint32_t capacity, uint32_t window, double now):
         return scheduler_on_doer_resized(self.scheduler, doer, capacity, window, now)
@@ -185,7 +186,8 @@ cdef class Board:
         """Plays doers that finish in the order in which they were given tasks, until `count` outcomes are in.
 
         Each task ran `run_us`; `batch` outcomes come at a time, and for each of them `asker` (if any) sends
-        another task, so that as many go on waiting. Returns the time it is then: that of doers all busy.
+        another task, so that as many go on waiting. Returns the time it is then: that of doers all busy, each with
+        as many tasks as it may run at once.
         """
         cdef uint64_t done = 0
         cdef uint32_t _i
@@ -194,8 +196,10 @@ cdef class Board:
         cdef Verdict verdict
         cdef Totals totals
         cdef double step
+        cdef uint64_t places
         scheduler_totals(self.scheduler, &totals)
-        step = run_us * 1e-6 / max(totals.doers, <uint64_t> 1)
+        places = totals.capacity[0] + totals.capacity[1] + totals.capacity[2]
+        step = run_us * 1e-6 / max(places, <uint64_t> 1)
         with nogil:
             while done < count:
                 scheduler_decide(self.scheduler, now)

@@ -13,22 +13,23 @@ from cpython.pythread cimport (
 from libc.math cimport INFINITY
 from libc.stdint cimport int32_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.stdlib cimport free, malloc
-from libc.string cimport memcpy
+from libc.string cimport memcpy, strcmp
 
 from covey.broker.arrivals cimport (
     arrivals_judge_the_dead, arrivals_receive, arrivals_slot_died, arrivals_unreachable)
 from covey.broker.departures cimport departures_carry_out
 from covey.broker.desk cimport (
-    KILL_SLOT, LEAVE, UNKNOWN_TASK, Errand, desk_errand_done, desk_free, desk_init, desk_next_errand, desk_port_of,
+    ANSWERED, ASKED_US, KILL_SLOT, LEAVE, UNKNOWN_TASK, Errand, desk_errand_done, desk_free, desk_init, desk_next_errand, desk_port_of,
     desk_say_bye, desk_stop_nodes, desk_stop_slots)
+from covey.broker.inquiries cimport inquiries_answer, inquiries_ask
 from covey.broker.peers cimport DOING, DYING, ROUTE_MAX, Peer, peers_next_touched
-from covey.broker.relays cimport relays_next_time, relays_tell
+from covey.broker.relays cimport relays_drain, relays_leave, relays_next_time, relays_tell
 from covey.broker.scheduler cimport (
-    Limits, Totals, scheduler_decide, scheduler_next_time, scheduler_totals, scheduler_validate)
+    Limits, Totals, scheduler_decide, scheduler_load, scheduler_next_time, scheduler_totals, scheduler_validate)
 from covey.link.post cimport Letter, clock_now, letter_frames, queue_take
 from covey.link.wake cimport wake_drain, wake_free, wake_init, wake_ring
 from covey.wire.bale cimport Bale, Frame, bale_of_copies
-from covey.wire.protocol cimport RESOURCES
+from covey.wire.protocol cimport MAX_TEXT, RESOURCES, Header, QueryRecord
 
 
 cdef class Broker:
@@ -138,6 +139,63 @@ cdef class Broker:
             PyThread_release_lock(self.lock)
             wake_ring(&self.loop_wake)
 
+    def leave(self):
+        """Tells the loops above that this one wants to leave; returns how many there are. Each takes back what waits
+        here and gives no more; when it has all outcomes, it says "leave" in return."""
+        cdef uint32_t told
+        with nogil:
+            self._take()
+            told = relays_leave(&self.desk)
+            PyThread_release_lock(self.lock)
+            wake_ring(&self.loop_wake)
+        return told
+
+    def drain(self, str name not None):
+        """Lets the node of this name finish what runs there, gives it no more, and then lets it go; False: no such node."""
+        cdef bytes encoded = name.encode()
+        cdef const char* wanted = encoded
+        cdef bint found = False
+        cdef uint32_t i
+        with nogil:
+            self._take()
+            for i in range(self.desk.peers.room):
+                if self.desk.peers.rows[i].state == DOING and self.desk.peers.rows[i].relays and (
+                        strcmp(self.desk.peers.rows[i].host, wanted) == 0):
+                    found = True
+                    relays_drain(&self.desk, <int32_t> i, clock_now())
+            PyThread_release_lock(self.lock)
+            wake_ring(&self.loop_wake)
+        return found
+
+    def ask(self, handle, str text not None):
+        """Asks a loop below (`nodes` tells its handle); the number that the answer's order will have, or 0: it has left."""
+        cdef bytes encoded = _encoded(text)
+        cdef const char* data = encoded
+        cdef uint32_t length = <uint32_t> len(encoded)
+        cdef int32_t peer = handle & 0x7fffffff
+        cdef uint32_t birth = handle >> 32
+        cdef uint32_t serial
+        with nogil:
+            self._take()
+            serial = inquiries_ask(&self.desk, peer, birth, data, length)
+            PyThread_release_lock(self.lock)
+            wake_ring(&self.loop_wake)
+        return serial
+
+    def answer(self, handle, str text not None):
+        """Answers a "query" order. Who has left meanwhile gets nothing."""
+        cdef bytes encoded = _encoded(text)
+        cdef const char* data = encoded
+        cdef uint32_t length = <uint32_t> len(encoded)
+        cdef uint32_t serial = handle & 0xffffffff
+        cdef int32_t peer = handle >> 32 & 0x7fffffff
+        cdef uint32_t birth = handle >> 64
+        with nogil:
+            self._take()
+            inquiries_answer(&self.desk, peer, birth, serial, data, length)
+            PyThread_release_lock(self.lock)
+            wake_ring(&self.loop_wake)
+
     @property
     def name(self):
         """What other loops, and people, call this one."""
@@ -157,6 +215,14 @@ cdef class Broker:
         """A file descriptor that is readable when somebody came, left or was refused; `read_news` empties it."""
         return self.news_wake.ends[0]
 
+    def turned_away(self):
+        """How many were refused though their key was right, and who was the last of them, and why."""
+        PyThread_acquire_lock(self.lock, 1)
+        try:
+            return self.desk.turned_away, self.desk.turned_why.decode(errors="replace")
+        finally:
+            PyThread_release_lock(self.lock)
+
     def read_news(self):
         """Empties `news_fd`."""
         wake_drain(&self.news_wake)
@@ -172,7 +238,8 @@ cdef class Broker:
         wake_ring(&self.loop_wake)
 
     def take_orders(self):
-        """What the keeper is to do: ("kill", pid, b""), ("setup", pid, the sealed error) or ("leave", 0, b"")."""
+        """What the keeper is to do: ("kill", pid, b""), ("setup", pid, the sealed error), ("leave", 0, b""), ("query", a
+        handle for `answer`, the text) or ("answer", the number that `ask` gave, the text)."""
         cdef Errand* errand
         cdef list orders = []
         wake_drain(&self.errand_wake)
@@ -187,6 +254,10 @@ cdef class Broker:
                 orders.append(("kill", errand.pid, b""))
             elif errand.kind == LEAVE:
                 orders.append(("leave", 0, b""))
+            elif errand.kind == ASKED_US:
+                orders.append(("query", _handle_of(errand.peer, errand.birth) << 32 | errand.serial, _text_of(errand)))
+            elif errand.kind == ANSWERED:
+                orders.append(("answer", errand.serial, _text_of(errand)))
             else:
                 orders.append(("setup", errand.pid, PyBytes_FromStringAndSize(
                     <char*> errand.bale.frames[1].data, errand.bale.frames[1].size)))
@@ -220,8 +291,10 @@ cdef class Broker:
         }
 
     def slots(self):
-        """The slots that are connected, each as a dict of number, pid and host."""
+        """The slots that are connected, each as a dict of number, pid, host, and how many tasks run there (0 or 1)."""
         cdef Peer* row
+        cdef uint32_t running = 0
+        cdef uint32_t queued = 0
         cdef uint32_t i
         found = []
         # Rows only move when a peer joins, which takes the lock.
@@ -230,14 +303,22 @@ cdef class Broker:
             for i in range(self.desk.peers.room):
                 row = &self.desk.peers.rows[i]
                 if row.state == DOING and not row.relays:
-                    found.append({"number": row.number, "pid": row.pid, "host": row.host.decode(errors="replace")})
+                    scheduler_load(self.desk.scheduler, row.index, &running, &queued)
+                    found.append({
+                        "number": row.number, "pid": row.pid, "host": row.host.decode(errors="replace"),
+                        "running": running})
         finally:
             PyThread_release_lock(self.lock)
         return found
 
     def nodes(self):
-        """The nodes and brokers below, each as a dict of name, pid, capacity by kind of place, and where it is dialled."""
+        """The nodes and brokers below, each as a dict of name, pid, capacity by kind of place, where it is dialled, what runs
+        and what waits there, whether it is being drained, and its handle for `ask`."""
         cdef Peer* row
+        cdef uint32_t running = 0
+        cdef uint32_t queued = 0
+        cdef uint32_t all_running
+        cdef uint32_t all_queued
         cdef uint32_t i
         found = []
         PyThread_acquire_lock(self.lock, 1)
@@ -245,7 +326,14 @@ cdef class Broker:
             for i in range(self.desk.peers.room):
                 row = &self.desk.peers.rows[i]
                 if row.state == DOING and row.relays:
+                    all_running = all_queued = 0
+                    for k in range(RESOURCES):
+                        scheduler_load(self.desk.scheduler, row.places[k], &running, &queued)
+                        all_running += running
+                        all_queued += queued
                     found.append({
+                        "handle": _handle_of(<int32_t> i, row.birth), "running": all_running, "queued": all_queued,
+                        "draining": bool(row.draining),
                         "name": row.host.decode(errors="replace"), "pid": row.pid, "port": desk_port_of(row),
                         "capacity": [row.capacity[k] for k in range(RESOURCES)]})
         finally:
@@ -317,3 +405,20 @@ cdef class Broker:
         PyThread_acquire_lock(self.lock, 1)
         arrivals_unreachable(&self.desk, peer, clock_now())
         PyThread_release_lock(self.lock)
+
+
+cdef object _handle_of(int32_t peer, uint32_t birth):
+    """What names a peer and no later one in its row."""
+    return (<object> birth) << 32 | peer
+
+
+cdef bytes _encoded(str text):
+    cdef bytes encoded = text.encode()
+    if len(encoded) > MAX_TEXT:
+        raise ValueError(f"a question or an answer has at most {MAX_TEXT} bytes, not {len(encoded)}")
+    return encoded
+
+
+cdef bytes _text_of(const Errand* errand):
+    cdef const unsigned char* record = errand.bale.frames[0].data + sizeof(Header)
+    return (<const char*> record)[sizeof(QueryRecord):sizeof(QueryRecord) + (<const QueryRecord*> record).length]

@@ -9,12 +9,14 @@ from covey.broker.endings cimport doer_unload, task_stop, task_withdraw
 from covey.broker.orders cimport ASSIGN, DISMISS, LEFT_LOST, Order
 from covey.broker.shares cimport share_charge, share_first, share_remove, share_waiting
 from covey.broker.tables cimport (
-    CONDEMNED, DEEP, DISMISSED, EMPTY, KINDS, LONE, MASKS, NOWHERE, PARTLY, QUEUED, RELAYS, RUNNING, SOLO, STALLED,
+    BY_DEVICE, CONDEMNED, DEEP, DISMISSED, EMPTY, KINDS, LONE, MASKS, NOWHERE, PARTLY, PLACES,
+    QUEUED, RELAYS, RUNNING, SLICED, SOLO, STALLED,
     TICKS_A_SECOND, TIMED, TIMEOUT, DoerRow, Due, Pool, TaskRow, links_push_back, links_remove, order_new,
-    served_by, token_of)
-from covey.wire.protocol cimport CPU, CPU_BESIDE, GPU, LOST, NEEDS_GPU, NEEDS_GPU_FIRST, TIMED_OUT
+    served_by, token_of, units_of)
+from covey.wire.protocol cimport CPU, CPU_BESIDE, GPU, LOST, NEEDS_GPU, NEEDS_GPU_FIRST, TIMED_OUT, WHOLE_SHARE
 
 cdef enum:
+    SLICES = 64                 # begun GPUs looked at for one that has enough left
     LONGEST_RUN = 16            # tasks in a row for one busy doer; few, or two doers would not share a short burst
     LOOKS = 4                   # laden doers of a kind looked at for one that should give back
 
@@ -112,8 +114,35 @@ cdef inline int _nth_kind(int n) noexcept nogil:
     return CPU if n == 0 else CPU_BESIDE if n == 1 else GPU
 
 
-cdef inline int32_t _free_doer(const Pool* pool) noexcept nogil:
-    return pool.places[EMPTY].head if pool.places[EMPTY].head >= 0 else pool.places[PARTLY].head
+# A doer with so much of a GPU left, but less than a whole one, or -1.
+cdef int32_t _sliced_doer(const Scheduler* self, const Pool* pool, uint32_t units) noexcept nogil:
+    cdef int32_t doer = pool.places[SLICED].head
+    cdef const DoerRow* row
+    cdef uint64_t used
+    cdef int looks = SLICES
+    while doer >= 0 and looks > 0:
+        row = &self.doers[doer]
+        if row.counting == BY_DEVICE:
+            used = self.devices[row.device].units
+        else:
+            used = row.units - <uint64_t> (row.capacity - 1) * WHOLE_SHARE
+        if used + units <= WHOLE_SHARE:
+            return doer
+        looks -= 1
+        doer = self.place_links[doer].next
+    return -1
+
+
+# A doer with a place free for the task, or -1. What is begun is filled up first, so that whole ones stay whole.
+cdef inline int32_t _free_doer(const Scheduler* self, int kind, int32_t task) noexcept nogil:
+    cdef const Pool* pool = &self.pools[kind]
+    cdef int32_t doer = -1
+    if pool.places[SLICED].head >= 0 and self.tasks[task].share and not self.suspected & served_by(kind):
+        # While a suspect waits for a GPU, those that are begun run empty.
+        doer = _sliced_doer(self, pool, units_of(&self.tasks[task]))
+    if doer < 0:
+        doer = pool.places[EMPTY].head
+    return doer if doer >= 0 else pool.places[PARTLY].head
 
 
 cdef void _give_places(Scheduler* self, int kind, double now) noexcept nogil:
@@ -122,18 +151,20 @@ cdef void _give_places(Scheduler* self, int kind, double now) noexcept nogil:
     cdef int32_t task, doer, better
     while True:
         pool = &self.pools[kind]
-        doer = _free_doer(pool)
-        if doer < 0:
+        if pool.places[EMPTY].head < 0 and pool.places[PARTLY].head < 0 and pool.places[SLICED].head < 0:
             return
         task = share_first(self, kind)
         if task < 0:
             return
+        doer = _free_doer(self, kind, task)
         if self.tasks[task].needs == NEEDS_GPU_FIRST and kind == CPU and not self.lines[<int> NEEDS_GPU].waiting:
             # It goes where nothing but a GPU would do only while nobody waits who has no other choice.
-            better = _free_doer(&self.pools[GPU])
+            better = _free_doer(self, GPU, task)
             if better >= 0:
                 doer = better
                 pool = &self.pools[GPU]
+        if doer < 0:
+            return
         order = order_new(self, ASSIGN)
         if order == NULL:
             return
@@ -149,7 +180,7 @@ cdef void _give_ahead(Scheduler* self, int kind, double now) noexcept nogil:
     cdef Order* order
     cdef uint32_t cost
     cdef int32_t task, doer
-    while True:
+    while pool.places[LONE].head >= 0 or pool.places[DEEP].head >= 0:
         task = share_first(self, kind)
         if task < 0:
             return
@@ -174,7 +205,7 @@ cdef int32_t _suspects_doer(const Scheduler* self, const Pool* pool) noexcept no
         return doer
     if pool.places[EMPTY].head >= 0:
         return pool.places[EMPTY].head
-    for place in range(PARTLY, DEEP + 1):
+    for place in range(PARTLY, PLACES):
         doer = pool.places[place].head
         if doer >= 0 and self.doers[doer].marks & RELAYS:
             return doer
@@ -256,9 +287,8 @@ cdef int64_t _wanting(const Scheduler* self, int kind) noexcept nogil:
 # Whether what waits at the doer has waited too long, or is going to.
 cdef bint _overdue(const Scheduler* self, const DoerRow* row, double now) noexcept nogil:
     cdef double still
-    if _since(row, now) >= self.limits.retract_after:
-        return True
-    if row.capacity == 0:
+    # The sum that decisions_next_time says, not a difference: rounded another way, it would ask to be called for nothing.
+    if now >= row.progress + self.limits.retract_after or row.capacity == 0:
         return True
     still = <double> (row.backlog - self.tasks[row.tail].cost) / TICKS_A_SECOND / row.capacity - _since(row, now)
     return still > self.limits.retract_after

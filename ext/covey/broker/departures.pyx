@@ -12,6 +12,7 @@ from libc.string cimport memcpy, memset, strdup, strlen
 from covey.broker.bodies cimport BodyRow
 from covey.broker.desk cimport NO_TASK, Blame, Desk, desk_cargo_done, desk_forget_blames, desk_kill
 from covey.broker.peers cimport DOING, DYING, Peer, peers_close_batch, peers_record, peers_tell
+from covey.broker.relays cimport relays_on_drained
 from covey.broker.scheduler cimport (
     ASSIGN, BLAME, DISMISS, END, GIVE_BACK, KILL, REVOKE, TAKE_BACK, Order, scheduler_next_order)
 from covey.wire.bale cimport Bale, bale_hold
@@ -203,5 +204,7 @@ cdef void departures_carry_out(Desk* self, double now) noexcept nogil:
                 row.judged_at = now
                 row.died_under = NO_TASK
                 self.dying += 1
+        elif order.kind == DISMISS and self.peers.rows[self.doer_peers[order.doer]].relays:
+            relays_on_drained(self, order.doer)
         elif order.kind == DISMISS:
             peers_tell(&self.peers, self.doer_peers[order.doer], STOP, NULL, 0, NULL, 0)

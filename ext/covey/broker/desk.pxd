@@ -28,12 +28,17 @@ cdef enum ErrandKind:
     KILL_SLOT = 1
     SETUP_BROKE = 2
     LEAVE = 3                       # an asker with the right to it said STOP
+    ASKED_US = 4                    # an asker wants to know something
+    ANSWERED = 5                    # a doer answers what we asked
 
 cdef struct Errand:                 # for the keeper
     Errand* next
     int kind
     uint32_t pid
-    Bale* bale                      # SETUP_BROKE: its frame 1 is the sealed error
+    Bale* bale                      # SETUP_BROKE: its frame 1 is the sealed error; of a question or answer: the message
+    int32_t peer                    # ASKED_US, ANSWERED: who, as of which birth of its row, and the question's number
+    uint32_t birth
+    uint32_t serial
 
 # A connection that the loop is to end: the desk has forgotten who was there.
 cdef struct Farewell:
@@ -75,7 +80,9 @@ cdef struct Desk:
     uint32_t dying
     bint silent                     # some node was given up and is not forgotten yet
     bint closing
+    uint32_t questions              # of ours, so far
     uint64_t turned_away            # HELLOs refused
+    char turned_why[256]            # who was refused last, and why, for people
     uint64_t malformed
     uint64_t bodies_sent
     uint64_t messages_in
@@ -99,7 +106,8 @@ cdef Errand* desk_next_errand(Desk* self) noexcept nogil
 cdef void desk_errand_done(Errand* errand) noexcept nogil
 
 # For the two halves of the desk, arrivals and departures.
-cdef void desk_add_errand(Desk* self, int kind, uint32_t pid, Bale* bale) noexcept nogil
+# The errand, to be filled in; NULL: no memory.
+cdef Errand* desk_add_errand(Desk* self, int kind, uint32_t pid, Bale* bale) noexcept nogil
 cdef void desk_kill(Desk* self, int32_t doer) noexcept nogil
 # The row that carried it is gone: so are its share of the bale and of the function's body.
 cdef void desk_cargo_done(Desk* self, const Cargo* cargo) noexcept nogil

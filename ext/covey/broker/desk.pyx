@@ -102,11 +102,11 @@ cdef void desk_forget_blames_of(Desk* self, int32_t asker) noexcept nogil:
     _forget(self, asker, 0, True)
 
 
-cdef void desk_add_errand(Desk* self, int kind, uint32_t pid, Bale* bale) noexcept nogil:
+cdef Errand* desk_add_errand(Desk* self, int kind, uint32_t pid, Bale* bale) noexcept nogil:
     cdef Errand** link = &self.errands
     cdef Errand* errand = <Errand*> calloc(1, sizeof(Errand))
     if errand == NULL:
-        return
+        return NULL
     while link[0] != NULL:
         link = &link[0].next
     link[0] = errand
@@ -115,6 +115,7 @@ cdef void desk_add_errand(Desk* self, int kind, uint32_t pid, Bale* bale) noexce
     errand.bale = bale
     if bale != NULL:
         bale_hold(bale)
+    return errand
 
 
 cdef void desk_kill(Desk* self, int32_t doer) noexcept nogil:

@@ -28,6 +28,10 @@ cdef void doer_confirm(Scheduler* self, int32_t task, double now) noexcept nogil
 # How many tasks it runs at once, and how many it may hold: now. It keeps what it has: what it is now believed not to run
 # waits there again, and what waited may begin.
 cdef void doer_resize(Scheduler* self, int32_t doer, uint32_t capacity, uint32_t window, double now) noexcept nogil
+# A doer that has just come is a slot on that device, which there is.
+cdef void doer_join_device(Scheduler* self, int32_t doer, int32_t device) noexcept nogil
+# Puts all slots of a device where they belong: what is left of it changed.
+cdef void doer_settle_device(Scheduler* self, int32_t device) noexcept nogil
 # DRAINING or CONDEMNED: it gets nothing more, and counts no more.
 cdef void doer_bar(Scheduler* self, int32_t doer, int mark) noexcept nogil
 # TAKE_BACK for a task that is not ASKED. -1 when memory is out.

@@ -1,21 +1,44 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """See doers.pxd, the contents page."""
-from libc.stdint cimport uint8_t, uint64_t
+from libc.stdint cimport int64_t, uint8_t, uint64_t
 
 from covey.broker.agenda cimport agenda_put, task_stamp
 from covey.broker.orders cimport DISMISS, TAKE_BACK, Order
 from covey.broker.tables cimport (
-    ASKED, CONDEMNED, CONFIRMED, DEEP, DISMISSED, DRAINING, EMPTY, GHOST, KEEPING, LONE, NOWHERE, PARTLY, QUEUED, RELAYS,
-    RUNNING, SHRUNK, SOLO, STALLED, TICKS_A_SECOND, TIMED, TIMEOUT, DoerRow, Pool, TaskRow,
-    links_push_back, links_push_front, links_remove, order_new,
-    task_free, tasks_push_back, tasks_push_front, tasks_remove, token_of)
+    ASKED, BY_DEVICE, BY_SHARE, CONDEMNED, CONFIRMED, DEEP, DISMISSED, DRAINING, EMPTY, GHOST, KEEPING,
+    LONE, NOWHERE, PARTLY, QUEUED, RELAYS,
+    RUNNING, SHRUNK, SLICED, SOLO, STALLED, TICKS_A_SECOND, TIMED, TIMEOUT, DoerRow, Pool, TaskRow, links_push_back,
+    links_push_front, links_remove, order_new, task_free, tasks_push_back, tasks_push_front, tasks_remove, token_of,
+    units_of)
+from covey.wire.protocol cimport WHOLE_SHARE
+
+
+cdef inline bint _fits(const DoerRow* holder, const TaskRow* row) noexcept nogil:
+    if holder.counting == BY_SHARE:
+        return holder.units + units_of(row) <= <uint64_t> holder.capacity * WHOLE_SHARE
+    return holder.running < holder.capacity
+
+
+cdef inline bint _overfull(const DoerRow* holder) noexcept nogil:
+    if holder.counting == BY_SHARE:
+        return holder.units > <uint64_t> holder.capacity * WHOLE_SHARE
+    return holder.running > holder.capacity
+
+
+# Something more runs there, or (-1) no longer does.
+cdef inline void _count(Scheduler* self, DoerRow* holder, const TaskRow* row, int more) noexcept nogil:
+    holder.running += <uint32_t> more
+    if holder.counting == BY_SHARE:
+        holder.units += <uint64_t> (<int64_t> more * units_of(row))
+    elif holder.counting == BY_DEVICE:
+        self.devices[holder.device].units += <uint32_t> (more * <int> units_of(row))
 
 
 cdef inline void _begin(Scheduler* self, DoerRow* doer, int32_t task, double now) noexcept nogil:
     cdef TaskRow* row = &self.tasks[task]
     row.state = RUNNING
     row.start = now
-    doer.running += 1
+    _count(self, doer, row, 1)
     doer.progress = now
     if row.timeout_ms and not row.marks & TIMED and not doer.marks & RELAYS:
         if agenda_put(self, now + row.timeout_ms * 1e-3, TIMEOUT, task, task_stamp(row)) == 0:
@@ -32,7 +55,7 @@ cdef void doer_take(Scheduler* self, int32_t doer, int32_t task, double now) noe
     holder.assigned += 1
     holder.backlog += row.cost
     self.askers[row.asker].assigned += 1
-    if holder.running < holder.capacity:
+    if _fits(holder, row) and holder.upcoming < 0:
         _begin(self, holder, task, now)
     else:
         row.state = QUEUED
@@ -44,7 +67,7 @@ cdef void doer_take(Scheduler* self, int32_t doer, int32_t task, double now) noe
 
 cdef inline void _begin_upcoming(Scheduler* self, DoerRow* holder, double now) noexcept nogil:
     cdef int32_t following
-    while holder.upcoming >= 0 and holder.running < holder.capacity:
+    while holder.upcoming >= 0 and _fits(holder, &self.tasks[holder.upcoming]):
         following = holder.upcoming
         holder.upcoming = self.tasks[following].next
         _begin(self, holder, following, now)
@@ -65,9 +88,12 @@ cdef void doer_drop(Scheduler* self, int32_t task, double now) noexcept nogil:
             self.timed -= 1
         row.marks = 0
     if row.state != QUEUED:
-        holder.running -= 1
+        _count(self, holder, row, -1)
         holder.progress = now
         holder.marks &= <uint8_t> ~(STALLED | KEEPING)
+        _begin_upcoming(self, holder, now)
+    elif holder.counting:
+        # What is the first to wait now may take less.
         _begin_upcoming(self, holder, now)
     if row.state == GHOST:
         holder.ghosts -= 1
@@ -108,7 +134,7 @@ cdef void _doubt(Scheduler* self, DoerRow* holder, double now) noexcept nogil:
     else:
         self.tasks[last].state = QUEUED
         self.tasks[last].marks &= <uint8_t> ~CONFIRMED
-        holder.running -= 1
+        _count(self, holder, &self.tasks[last], -1)
         holder.upcoming = last
         holder.upcoming_needs |= self.tasks[last].needs
 
@@ -126,7 +152,7 @@ cdef void doer_confirm(Scheduler* self, int32_t task, double now) noexcept nogil
     elif not row.marks & CONFIRMED:
         row.start = now
     row.marks |= CONFIRMED
-    if holder.running > holder.capacity:
+    while _overfull(holder):
         _doubt(self, holder, now)
 
 
@@ -140,9 +166,9 @@ cdef void doer_resize(Scheduler* self, int32_t doer, uint32_t capacity, uint32_t
     row.window = max(window, capacity) if capacity else 0
     row.room = <uint64_t> min(max(quantum * TICKS_A_SECOND * capacity, 0.0), 1e15)
     # Ghosts first: nobody waits for them.
-    while row.running > capacity and row.ghosts:
+    while _overfull(row) and row.ghosts:
         doer_lay_ghost(self, doer, now)
-    while row.running > capacity:
+    while _overfull(row):
         _doubt(self, row, now)
     _begin_upcoming(self, row, now)
     row.marks |= SHRUNK
@@ -151,7 +177,11 @@ cdef void doer_resize(Scheduler* self, int32_t doer, uint32_t capacity, uint32_t
 cdef void doer_bar(Scheduler* self, int32_t doer, int mark) noexcept nogil:
     cdef DoerRow* row = &self.doers[doer]
     if not row.marks & (DRAINING | CONDEMNED):
-        self.pools[row.kind].capacity -= row.capacity
+        if row.counting == BY_DEVICE:
+            self.devices[row.device].able -= 1
+            self.pools[row.kind].capacity -= self.devices[row.device].able == 0
+        else:
+            self.pools[row.kind].capacity -= row.capacity
     row.marks |= <uint8_t> mark
 
 
@@ -181,10 +211,26 @@ cdef void doer_answered(Scheduler* self, int32_t task) noexcept nogil:
     self.lines[row.needs].asked -= 1
 
 
+# Where a doer stands behind which nothing waits and whose places are counted by units.
+cdef int _place_by_units(const Scheduler* self, const DoerRow* row) noexcept nogil:
+    cdef uint64_t left
+    if row.counting == BY_DEVICE:
+        left = WHOLE_SHARE - self.devices[row.device].units
+        return NOWHERE if row.assigned or left == 0 else EMPTY if left == WHOLE_SHARE else SLICED
+    left = <uint64_t> row.capacity * WHOLE_SHARE - row.units
+    if row.assigned >= row.window:
+        return NOWHERE
+    if left >= WHOLE_SHARE:
+        return PARTLY if row.assigned else EMPTY
+    return SLICED if left else NOWHERE if row.marks & STALLED else LONE
+
+
 cdef inline int _place_of(const Scheduler* self, const DoerRow* row, int32_t doer) noexcept nogil:
     if row.marks & (DRAINING | CONDEMNED | SOLO) or self.pools[row.kind].reserved == doer:
         return NOWHERE
-    if row.assigned < row.capacity:
+    if row.counting and row.assigned == row.running:
+        return _place_by_units(self, row)
+    if row.assigned < row.capacity and not row.counting:
         return PARTLY if row.assigned else EMPTY
     # Without a capacity there is no window either.
     if row.assigned >= row.window or row.marks & STALLED:
@@ -194,10 +240,43 @@ cdef inline int _place_of(const Scheduler* self, const DoerRow* row, int32_t doe
     return DEEP if row.backlog < row.room else NOWHERE
 
 
+cdef void _put(Scheduler* self, int32_t doer) noexcept nogil:
+    cdef DoerRow* row = &self.doers[doer]
+    cdef Pool* pool = &self.pools[row.kind]
+    cdef int place = _place_of(self, row, doer)
+    if place == row.place:
+        return
+    if row.place != NOWHERE:
+        links_remove(self.place_links, &pool.places[row.place], doer)
+    if place == EMPTY:
+        # The last one to become empty is the warmest, here and there.
+        links_push_front(self.place_links, &pool.places[EMPTY], doer)
+    elif place != NOWHERE:
+        links_push_back(self.place_links, &pool.places[place], doer)
+    row.place = <uint8_t> place
+
+
+cdef void doer_join_device(Scheduler* self, int32_t doer, int32_t device) noexcept nogil:
+    cdef DoerRow* row = &self.doers[doer]
+    links_push_back(self.device_links, &self.devices[device].doers, doer)
+    self.pools[row.kind].capacity += self.devices[device].able == 0
+    self.devices[device].able += 1
+    row.counting = BY_DEVICE
+    row.device = device
+    row.capacity = 1
+    row.window = 1
+
+
+cdef void doer_settle_device(Scheduler* self, int32_t device) noexcept nogil:
+    cdef int32_t doer = self.devices[device].doers.head
+    while doer >= 0:
+        _put(self, doer)
+        doer = self.device_links[doer].next
+
+
 cdef void doer_settle(Scheduler* self, int32_t doer, bint moved) noexcept nogil:
     cdef DoerRow* row = &self.doers[doer]
     cdef Pool* pool = &self.pools[row.kind]
-    cdef int place
     cdef bint laden = row.assigned > row.running and row.asked == 0 and not row.marks & (DRAINING | CONDEMNED | KEEPING)
     cdef Order* order
     if row.marks & (DRAINING | CONDEMNED | SHRUNK):
@@ -205,16 +284,10 @@ cdef void doer_settle(Scheduler* self, int32_t doer, bint moved) noexcept nogil:
             row.marks &= <uint8_t> ~SHRUNK
         if pool.reserved == doer and (row.capacity == 0 or row.marks & (DRAINING | CONDEMNED)):
             pool.reserved = -1
-    place = _place_of(self, row, doer)
-    if place != row.place:
-        if row.place != NOWHERE:
-            links_remove(self.place_links, &pool.places[row.place], doer)
-        if place == EMPTY:
-            # The last one to become empty is the warmest, here and there.
-            links_push_front(self.place_links, &pool.places[EMPTY], doer)
-        elif place != NOWHERE:
-            links_push_back(self.place_links, &pool.places[place], doer)
-        row.place = <uint8_t> place
+    if row.counting == BY_DEVICE:
+        doer_settle_device(self, row.device)
+    else:
+        _put(self, doer)
     if laden:
         if not row.laden:
             links_push_back(self.laden_links, &pool.laden, doer)
@@ -244,3 +317,5 @@ cdef void doer_unlist(Scheduler* self, int32_t doer) noexcept nogil:
         row.laden = 0
     if pool.reserved == doer:
         pool.reserved = -1
+    if row.counting == BY_DEVICE:
+        links_remove(self.device_links, &self.devices[row.device].doers, doer)

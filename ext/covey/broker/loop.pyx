@@ -24,7 +24,7 @@ from covey.broker.ports cimport (
     ports_next_time, ports_open_gate, ports_socket, ports_step, ports_unsettled, ports_wait)
 from covey.broker.relays cimport relays_greet
 from covey.broker.scheduler cimport scheduler_has_waiting
-from covey.link.dial cimport NOTHING_NEW, OPENED, CurveKeys, Dial, dial_end
+from covey.link.dial cimport DIALLING, NOTHING_NEW, OPENED, RESTING, CurveKeys, Dial, dial_end, dial_redirect
 from covey.link.libzmq cimport (
     ZMQ_LAST_ENDPOINT, ZMQ_LINGER, ZMQ_RCVHWM, ZMQ_ROUTER, ZMQ_ROUTER_MANDATORY, ZMQ_SNDHWM, libzmq_raise, the_context, zmq)
 from covey.link.pieces cimport letter_cut, letter_is_large
@@ -106,7 +106,8 @@ cdef class Loop(Broker):
     def dial(self, str address not None, bint asks, keys=None):
         """Keeps a link to `address`, as one who asks there or else as one who does; returns the link's number.
 
-        `keys`: the server's public key, our public and our secret one; None for ipc, which has no encryption.
+        `keys`: the server's public key, our public and our secret one; None for ipc, which has no encryption. An
+        empty address: it rests until it is given one (`redirect`).
         """
         cdef CurveKeys curve
         cdef bytes encoded = address.encode()
@@ -133,6 +134,18 @@ cdef class Loop(Broker):
             raise MemoryError("no memory for a link")
         wake_ring(&self.loop_wake)
         return number
+
+    def redirect(self, int link, str address not None):
+        """From its next try on, the link dials this address; one that has none yet begins to."""
+        cdef bytes encoded = address.encode()
+        cdef int done = 0
+        PyThread_acquire_lock(self.lock, 1)
+        if 0 <= link < <int> self.ports.dial_count:
+            done = dial_redirect(self.ports.dials[link], encoded)
+        PyThread_release_lock(self.lock)
+        if done < 0:
+            raise MemoryError("no memory for an address")
+        wake_ring(&self.loop_wake)
 
     def links(self):
         """What became of each `dial`, by number: a dict of address, state and why it is not open."""
@@ -234,8 +247,13 @@ cdef class Loop(Broker):
         cdef int32_t peer
         cdef uint32_t i
         cdef int news
+        cdef int before
         for i in range(self.ports.dial_count):
+            before = self.ports.dials[i].state
             news = ports_step(&self.ports, i, now)
+            if before == DIALLING and self.ports.dials[i].state == RESTING and self.ports.dials[i].tries == 1:
+                # The first failure of several is news; whoever waits for this link wants to know.
+                self.desk.news = True
             if news == NOTHING_NEW:
                 continue
             port = FIRST_DIAL + i

@@ -38,6 +38,10 @@ cdef struct Peer:
     uint32_t number                 # of a slot
     char host[HOST_MAX]             # of a slot and a client; of a node or broker its name
     uint32_t faults                 # malformed messages so far
+    uint32_t birth                  # how often the row was used, to know one that has become another's
+    uint32_t inquiries              # questions without an answer: of an asker to us, or ours to a doer
+    bint draining                   # a doer that is to leave when it has nothing more
+    uint8_t dismissed               # 1 << kind for each of its places that holds nothing more
     double judged_at                # DYING: when its tasks are given to others
     uint64_t died_under             # DYING: the token of the task that ran there
     bint lost                       # DYING: the socket cannot reach it, and nobody has said why

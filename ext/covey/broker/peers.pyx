@@ -63,6 +63,7 @@ cdef int32_t peers_find(PeerTable* self, const uint8_t* route, size_t size) noex
 cdef int32_t peers_add(PeerTable* self, const uint8_t* route, size_t size) noexcept nogil:
     cdef uint32_t room
     cdef uint32_t bucket
+    cdef uint32_t birth
     cdef int32_t at
     cdef int i
     cdef Peer* rows
@@ -81,7 +82,9 @@ cdef int32_t peers_add(PeerTable* self, const uint8_t* route, size_t size) noexc
         self.room = room
     at = self.vacant
     self.vacant = self.rows[at].next
+    birth = self.rows[at].birth + 1
     memset(&self.rows[at], 0, sizeof(Peer))
+    self.rows[at].birth = birth
     buffer_init(&self.rows[at].batch)
     memcpy(self.rows[at].route, route, size)
     self.rows[at].route_size = size

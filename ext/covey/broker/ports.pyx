@@ -8,7 +8,7 @@ from libc.string cimport memset
 from covey.broker.desk cimport FIRST_DIAL
 from covey.link.dial cimport DIALLING, HUNG_UP, NOTHING_NEW, OPEN, OPENED, dial_free, dial_init, dial_next_time, dial_step, monitor_next
 from covey.link.libzmq cimport (
-    ZMQ_CURVE_SECRETKEY, ZMQ_CURVE_SERVER, ZMQ_EVENT_HANDSHAKE_FAILED_NO_DETAIL, ZMQ_EVENT_HANDSHAKE_FAILED_PROTOCOL,
+    ZMQ_BACKLOG, ZMQ_CURVE_SECRETKEY, ZMQ_CURVE_SERVER, ZMQ_EVENT_HANDSHAKE_FAILED_NO_DETAIL, ZMQ_EVENT_HANDSHAKE_FAILED_PROTOCOL,
     ZMQ_FD, ZMQ_HANDSHAKE_IVL, ZMQ_HEARTBEAT_IVL, ZMQ_HEARTBEAT_TIMEOUT,
     ZMQ_HEARTBEAT_TTL, ZMQ_IPV6, ZMQ_LINGER, ZMQ_MAX_SOCKETS, ZMQ_MAXMSGSIZE, ZMQ_PAIR, ZMQ_RCVHWM, ZMQ_ROUTER, ZMQ_ROUTER_MANDATORY,
     ZMQ_SNDHWM, ZMQ_ZAP_DOMAIN, zmq)
@@ -110,6 +110,8 @@ cdef int ports_open_gate(Ports* self, const uint8_t* secret, bint ipv6) noexcept
     _set(self.gate, ZMQ_LINGER, 0)
     _set(self.gate, ZMQ_SNDHWM, 10_000)
     _set(self.gate, ZMQ_RCVHWM, 10_000)
+    # All nodes of a broker that was restarted come at once.
+    _set(self.gate, ZMQ_BACKLOG, 4096)
     _set(self.gate, ZMQ_HANDSHAKE_IVL, 2000)
     _set(self.gate, ZMQ_HEARTBEAT_IVL, 2000)
     _set(self.gate, ZMQ_HEARTBEAT_TIMEOUT, 6000)

@@ -26,6 +26,12 @@ cdef bint relays_knows(Desk* self, const char* name, uint32_t length) noexcept n
 cdef void relays_name(Peer* row, const char* name, uint32_t length) noexcept nogil
 # What is due by now: a new offer, signs of life.
 cdef void relays_tell(Desk* self, double now) noexcept nogil
+# The node gets nothing more; what waits there is asked back. STOP follows when it holds nothing.
+cdef void relays_drain(Desk* self, int32_t peer, double now) noexcept nogil
+# One of its places holds nothing more.
+cdef void relays_on_drained(Desk* self, int32_t doer) noexcept nogil
+# Every loop above is told that we want to leave; how many there are.
+cdef uint32_t relays_leave(Desk* self) noexcept nogil
 # When the next sign of life is due; infinity while nobody needs one.
 cdef double relays_next_time(const Desk* self) noexcept nogil
 # What we do for others, for a HELLO or a WELCOME.

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """See relays.pxd, the contents page."""
 from libc.math cimport INFINITY
+from libc.stdint cimport uint8_t
 from libc.stdlib cimport realloc
 from libc.string cimport memcmp, memcpy, memset, strlen
 
@@ -8,9 +9,10 @@ from covey.broker.desk cimport desk_farewell
 from covey.broker.peers cimport (
     ASKING, DOING, GREETING, HOST_MAX, peers_add, peers_record, peers_tell)
 from covey.broker.scheduler cimport (
-    LEFT_PLANNED, scheduler_on_asker_joined, scheduler_on_doer_joined, scheduler_on_doer_left, scheduler_on_doer_resized)
+    LEFT_PLANNED, scheduler_on_asker_joined, scheduler_on_doer_joined, scheduler_on_doer_left, scheduler_on_doer_resized,
+    scheduler_on_drain)
 from covey.wire.protocol cimport (
-    BEAT, CREDIT, DOER, HELLO, RESOURCES, CreditRecord, HelloRecord)
+    BEAT, CREDIT, DOER, GPU, HELLO, LEAVING, RESOURCES, STOP, CreditRecord, HelloRecord)
 
 # Seconds before a node that was refused is asked again: whoever refused it has not changed his mind at once.
 cdef double REFUSED_PATIENCE = 3.0
@@ -60,8 +62,9 @@ cdef int relays_join_asker(Desk* self, int32_t peer, double now) noexcept nogil:
 cdef int _join_kind(
         Desk* self, int32_t peer, int kind, uint32_t capacity, uint32_t window, int32_t device, double now) noexcept nogil:
     cdef Peer* row = &self.peers.rows[peer]
+    # Only a slot on a GPU shares one; a loop below keeps that to itself.
     cdef int32_t doer = scheduler_on_doer_joined(
-        self.scheduler, kind, capacity, window, row.relays, now)
+        self.scheduler, kind, capacity, window, row.relays, -1 if kind != GPU or row.relays else device, now)
     if doer < 0:
         return -1
     if _note_index(&self.doer_peers, &self.doer_room, doer, peer) < 0:
@@ -106,13 +109,24 @@ cdef int32_t relays_greet(Desk* self, const uint8_t* route, size_t size, int rol
     return peer
 
 
+cdef void _tell_offer(Desk* self, int32_t peer) noexcept nogil:
+    cdef CreditRecord* credit = <CreditRecord*> peers_record(&self.peers, peer, CREDIT, sizeof(CreditRecord))
+    if credit != NULL:
+        memset(credit, 0, sizeof(CreditRecord))
+        credit.tasks = self.credit_tasks
+        credit.bytes = self.credit_bytes
+        relays_offer(self, credit.capacity, &credit.window)
+
+
 cdef void relays_on_welcome(Desk* self, int32_t peer, const WelcomeRecord* welcome, const char* name, double now) noexcept nogil:
     cdef Peer* row = &self.peers.rows[peer]
     cdef uint32_t length = welcome.length
     row.pid = welcome.pid
     if row.role == DOER:
         relays_name(row, name, length)
-        relays_join_asker(self, peer, now)
+        # What has joined us since our HELLO was told to those who had welcomed us by then.
+        if relays_join_asker(self, peer, now) == 0:
+            _tell_offer(self, peer)
     elif relays_knows(self, name, length):
         desk_farewell(self, peer, b"a node of its name is connected already, most likely itself under another address", REFUSED_PATIENCE)
     else:
@@ -134,7 +148,8 @@ cdef void relays_on_credit(Desk* self, int32_t peer, const CreditRecord* credit,
             row.capacity[kind] = capacity[kind]
             scheduler_on_doer_resized(self.scheduler, row.places[kind], capacity[kind], window, now)
         elif capacity[kind]:
-            _join_kind(self, peer, kind, capacity[kind], window, -1, now)
+            if _join_kind(self, peer, kind, capacity[kind], window, -1, now) == 0 and row.draining:
+                scheduler_on_drain(self.scheduler, row.places[kind], now)
 
 
 cdef void relays_offer(const Desk* self, uint32_t* capacity, uint32_t* window) noexcept nogil:
@@ -152,13 +167,12 @@ cdef void _sum_up(Desk* self) noexcept nogil:
     memset(self.offered, 0, sizeof(self.offered))
     for i in range(self.peers.room):
         row = &self.peers.rows[i]
-        if row.state == DOING:
+        if row.state == DOING and not row.draining:
             for kind in range(RESOURCES):
                 self.offered[kind] += row.capacity[kind]
 
 
 cdef void relays_tell(Desk* self, double now) noexcept nogil:
-    cdef CreditRecord* credit
     cdef uint32_t before[RESOURCES]
     cdef Peer* row
     cdef uint32_t i
@@ -178,14 +192,54 @@ cdef void relays_tell(Desk* self, double now) noexcept nogil:
         if row.state != ASKING or not row.relays:
             continue
         if changed:
-            credit = <CreditRecord*> peers_record(&self.peers, <int32_t> i, CREDIT, sizeof(CreditRecord))
-            if credit != NULL:
-                memset(credit, 0, sizeof(CreditRecord))
-                credit.tasks = self.credit_tasks
-                credit.bytes = self.credit_bytes
-                relays_offer(self, credit.capacity, &credit.window)
+            _tell_offer(self, <int32_t> i)
         elif row.outbox.head == NULL:
             peers_tell(&self.peers, <int32_t> i, BEAT, NULL, 0, NULL, 0)
+
+
+cdef void _stop_if_drained(Desk* self, int32_t peer) noexcept nogil:
+    cdef Peer* row = &self.peers.rows[peer]
+    cdef int kind
+    for kind in range(RESOURCES):
+        if row.places[kind] >= 0 and not row.dismissed & 1 << kind:
+            return
+    peers_tell(&self.peers, peer, STOP, NULL, 0, NULL, 0)
+
+
+cdef void relays_drain(Desk* self, int32_t peer, double now) noexcept nogil:
+    cdef Peer* row = &self.peers.rows[peer]
+    cdef int kind
+    if row.draining:
+        return
+    row.draining = True
+    self.offer_is_old = True
+    self.news = True
+    for kind in range(RESOURCES):
+        if row.places[kind] >= 0:
+            scheduler_on_drain(self.scheduler, row.places[kind], now)
+    if row.index < 0:
+        # It never had a place, so nobody will be dismissed from one.
+        _stop_if_drained(self, peer)
+
+
+cdef void relays_on_drained(Desk* self, int32_t doer) noexcept nogil:
+    cdef int32_t peer = self.doer_peers[doer]
+    cdef Peer* row = &self.peers.rows[peer]
+    cdef int kind
+    for kind in range(RESOURCES):
+        if row.places[kind] == doer:
+            row.dismissed |= <uint8_t> (1 << kind)
+    _stop_if_drained(self, peer)
+
+
+cdef uint32_t relays_leave(Desk* self) noexcept nogil:
+    cdef uint32_t told = 0
+    cdef uint32_t i
+    for i in range(self.peers.room):
+        if self.peers.rows[i].state == ASKING and self.peers.rows[i].relays:
+            peers_tell(&self.peers, <int32_t> i, LEAVING, NULL, 0, NULL, 0)
+            told += 1
+    return told
 
 
 cdef double relays_next_time(const Desk* self) noexcept nogil:

@@ -29,8 +29,10 @@ cdef int32_t scheduler_on_asker_joined(Scheduler* self, double weight, double no
 cdef int scheduler_on_asker_left(Scheduler* self, int32_t asker, double now) noexcept nogil
 # `relays`: it is a loop itself. Then no time limit is kept and no crash counted here for what it has (both are seen and
 # judged there), what it calls an error is not tried again, and KILL asks it to stop that task, by force; it lives on.
+# `device`: it is a slot on that GPU (-1: none), of which all tasks on it share one; it runs one at a time, has no other
+# behind it, and keeps its size.
 cdef int32_t scheduler_on_doer_joined(
-    Scheduler* self, int kind, uint32_t capacity, uint32_t window, bint relays, double now) noexcept nogil
+    Scheduler* self, int kind, uint32_t capacity, uint32_t window, bint relays, int32_t device, double now) noexcept nogil
 # It runs so many at once from now on, and may have so many. It keeps what it has; with a capacity of 0 it gets nothing.
 cdef int scheduler_on_doer_resized(
     Scheduler* self, int32_t doer, uint32_t capacity, uint32_t window, double now) noexcept nogil
@@ -76,6 +78,8 @@ cdef bint scheduler_next_order(Scheduler* self, Order* order) noexcept nogil
 cdef bint scheduler_has_waiting(const Scheduler* self) noexcept nogil
 # Tasks of a kind that are run at once here, by all doers that may get any.
 cdef uint64_t scheduler_capacity(const Scheduler* self, int kind) noexcept nogil
+# What a doer has: tasks believed to run there, and tasks that wait there. Those that nobody wants any more do not count.
+cdef void scheduler_load(const Scheduler* self, int32_t doer, uint32_t* running, uint32_t* queued) noexcept nogil
 cdef void scheduler_totals(Scheduler* self, Totals* totals) noexcept nogil
 # 0, or the number of the first invariant that does not hold (see validate.pyx for what each says).
 cdef int scheduler_validate(Scheduler* self) noexcept nogil

@@ -16,18 +16,20 @@ from libc.string cimport memset
 from covey.broker.agenda cimport agenda_put
 from covey.broker.decisions cimport decisions_next_time, decisions_take
 from covey.broker.doers cimport (
-    doer_answered, doer_ask, doer_bar, doer_confirm, doer_drop, doer_lay_ghost, doer_resize, doer_settle, doer_unlist)
+    doer_answered, doer_ask, doer_bar, doer_confirm, doer_drop, doer_join_device,
+    doer_lay_ghost, doer_resize, doer_settle, doer_settle_device, doer_unlist)
 from covey.broker.endings cimport (
     doer_unload, task_end, task_give_back, task_keep, task_part, task_return, task_revoke, task_say_no, task_stop,
     task_unrun, task_wait, task_withdraw)
 from covey.broker.tables cimport (
-    ASKED, CONDEMNED, CONFIRMED, DISMISSED, DRAINING, GHOST, KEEPING, KINDS, LEASE, LONGEST, MASKS, QUEUED, RELAYS, RUNNING,
+    ASKED, BY_DEVICE, BY_SHARE, CONDEMNED,
+    CONFIRMED, DISMISSED, DRAINING, GHOST, KEEPING, KINDS, LEASE, LONGEST, MASKS, QUEUED, RELAYS, RUNNING,
     STALLED, TICKS_A_SECOND, WANTED, AskerRow, DoerRow, FunctionRow, TaskRow, asker_free, asker_known, asker_new,
-    doer_free, doer_known, doer_new, function_row, order_new, steady, tables_free, tables_new, task_free, task_new,
+    device_row, doer_free, doer_known, doer_new, function_row, order_new, steady, tables_free, tables_new, task_free, task_new,
     task_of)
 from covey.broker.tickets cimport ticket_add, ticket_find
 from covey.broker.validate cimport validate
-from covey.wire.protocol cimport CANCELLED, ERROR, VALUE
+from covey.wire.protocol cimport CANCELLED, ERROR, GPU, VALUE, WHOLE_SHARE
 
 cdef enum:
     TICKS_A_MICROSECOND = TICKS_A_SECOND // 1000000
@@ -96,10 +98,13 @@ cdef int scheduler_on_asker_left(Scheduler* self, int32_t asker, double now) noe
 
 
 cdef int32_t scheduler_on_doer_joined(
-        Scheduler* self, int kind, uint32_t capacity, uint32_t window, bint relays, double now) noexcept nogil:
+        Scheduler* self, int kind, uint32_t capacity, uint32_t window, bint relays, int32_t device,
+        double now) noexcept nogil:
     cdef int32_t doer
     cdef DoerRow* row
-    if kind < 0 or kind >= KINDS:
+    if kind < 0 or kind >= KINDS or (device >= 0 and (kind != GPU or relays)):
+        return NO_SUCH
+    if device >= 0 and device_row(self, device) == NULL:
         return NO_SUCH
     doer = doer_new(self)
     if doer < 0:
@@ -107,7 +112,12 @@ cdef int32_t scheduler_on_doer_joined(
     row = &self.doers[doer]
     row.kind = <uint8_t> kind
     row.marks = RELAYS if relays else 0
-    doer_resize(self, doer, capacity, window, now)
+    if relays and kind == GPU:
+        row.counting = BY_SHARE
+    if device >= 0:
+        doer_join_device(self, doer, device)
+    else:
+        doer_resize(self, doer, capacity, window, now)
     row.heard = steady(self, now)
     row.progress = now
     if self.limits.lease > 0 and isfinite(self.limits.lease):
@@ -118,7 +128,7 @@ cdef int32_t scheduler_on_doer_joined(
 
 cdef int scheduler_on_doer_resized(
         Scheduler* self, int32_t doer, uint32_t capacity, uint32_t window, double now) noexcept nogil:
-    if not doer_known(self, doer):
+    if not doer_known(self, doer) or self.doers[doer].counting == BY_DEVICE:
         return NO_SUCH
     self.doers[doer].heard = steady(self, now)
     doer_resize(self, doer, capacity, window, now)
@@ -134,6 +144,8 @@ cdef int scheduler_on_doer_left(Scheduler* self, int32_t doer, int why, double n
         why = LEFT_PLANNED
     doer_unlist(self, doer)
     doer_unload(self, doer, why, now)
+    if self.doers[doer].counting == BY_DEVICE:
+        doer_settle_device(self, self.doers[doer].device)
     doer_free(self, doer)
     return 0
 
@@ -176,7 +188,7 @@ cdef int32_t scheduler_on_task(
     cdef AskerRow* owner
     cdef TaskRow* row
     cdef int32_t task
-    if not asker_known(self, asker) or needs <= 0 or needs >= MASKS or function < 0:
+    if not asker_known(self, asker) or needs <= 0 or needs >= MASKS or share > WHOLE_SHARE or function < 0:
         return NO_SUCH
     owner = &self.askers[asker]
     if ticket_find(self, asker, ticket) >= 0:
@@ -424,6 +436,13 @@ cdef bint scheduler_has_waiting(const Scheduler* self) noexcept nogil:
 
 cdef uint64_t scheduler_capacity(const Scheduler* self, int kind) noexcept nogil:
     return self.pools[kind].capacity
+
+
+cdef void scheduler_load(const Scheduler* self, int32_t doer, uint32_t* running, uint32_t* queued) noexcept nogil:
+    running[0] = queued[0] = 0
+    if doer_known(self, doer):
+        running[0] = self.doers[doer].running - self.doers[doer].ghosts
+        queued[0] = self.doers[doer].assigned - self.doers[doer].running
 
 
 cdef void scheduler_totals(Scheduler* self, Totals* totals) noexcept nogil:

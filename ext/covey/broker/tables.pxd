@@ -19,7 +19,7 @@ row is in the free list and nowhere else.
 from libc.stdint cimport int16_t, int32_t, uint8_t, uint16_t, uint32_t, uint64_t
 
 from covey.broker.orders cimport Cargo, Limits, Order
-from covey.wire.protocol cimport NEEDS_LAST, RESOURCES
+from covey.wire.protocol cimport NEEDS_LAST, RESOURCES, WHOLE_SHARE
 
 # Estimates are whole ticks, so that sums of them can be taken apart again without error. A tick is 100 ns,
 # which puts the longest estimate at three and a half minutes: to all rules here that is the same as for ever.
@@ -56,6 +56,12 @@ cdef enum:
     RELAYS = 64                 # a loop itself: time limits, kills and crashes are seen and judged there
     SHRUNK = 128                # holds more than its window, because the window became smaller
 
+# How a doer's places are counted.
+cdef enum:
+    WHOLLY = 0                  # each task takes one
+    BY_SHARE = 1                # a loop's GPUs: a task takes its share of one
+    BY_DEVICE = 2               # a slot on a GPU that has others: one task at a time, and the shares of all on it are bounded
+
 # Place of a doer.
 cdef enum:
     NOWHERE = 0                 # may get nothing now
@@ -63,7 +69,8 @@ cdef enum:
     PARTLY = 2                  # holds less than it can run at once
     LONE = 3                    # busy, nothing waits there
     DEEP = 4                    # busy, something waits there, and more may
-    PLACES = 5
+    SLICED = 5                  # has less than a whole GPU left, and nothing waits there
+    PLACES = 6
 
 # Two lines of cache hold three rows; the neighbours of a lane are neighbours in memory.
 cdef struct TaskRow:
@@ -100,7 +107,8 @@ cdef struct Link:
     int32_t prev
 
 # The queue of a doer: first what runs (RUNNING, GHOST), then what waits (QUEUED) from `upcoming` on.
-# running <= capacity, and something waits only if running == capacity. That is so with a capacity of 0, too.
+# running <= capacity, and something waits only if running == capacity; that is so with a capacity of 0, too. BY_SHARE,
+# units stand for running, and what waits first does not fit. BY_DEVICE, nothing waits, and capacity is 1.
 cdef struct DoerRow:
     int32_t head
     int32_t tail
@@ -122,6 +130,9 @@ cdef struct DoerRow:
     uint32_t birth
     uint8_t alive               # else: in the free list, linked through `head`
     uint8_t upcoming_needs      # all needs of what waits here, or'ed; bits of what is gone may stay
+    uint8_t counting            # WHOLLY, BY_SHARE, BY_DEVICE
+    int32_t device              # -1 unless BY_DEVICE
+    uint64_t units              # BY_SHARE: sum of the shares of what runs; at most capacity times WHOLE_SHARE
 
 # The tasks of one asker and one priority, oldest first.
 cdef struct Lane:
@@ -169,6 +180,12 @@ cdef struct Pool:
     uint64_t capacity           # sum over the doers that may get something at all
     double virtual              # of the turn served last: where newcomers start
 
+# A GPU with one slot or several on it.
+cdef struct Device:
+    List doers
+    uint32_t units              # sum of the shares of what runs there, ghosts included; at most WHOLE_SHARE
+    uint32_t able               # doers that may get something: they count as one place, because one whole task fits
+
 # All tasks of the same needs.
 cdef struct Line:
     List suspects
@@ -202,10 +219,13 @@ cdef struct Scheduler:
     DoerRow* doers
     Link* place_links
     Link* laden_links
+    Link* device_links
     uint32_t doer_room
     uint32_t doer_used
     int32_t doer_free
     uint32_t doer_count
+    Device* devices
+    uint32_t device_room
     AskerRow* askers
     uint32_t asker_room
     uint32_t asker_used
@@ -249,6 +269,8 @@ cdef int32_t asker_new(Scheduler* self) noexcept nogil
 cdef void asker_free(Scheduler* self, int32_t asker) noexcept nogil
 # The row of a function, made if need be; NULL when memory is out.
 cdef FunctionRow* function_row(Scheduler* self, int32_t function) noexcept nogil
+# The same of a device.
+cdef Device* device_row(Scheduler* self, int32_t device) noexcept nogil
 # Room for one more order, zeroed, at the end of the list. NULL when memory is out.
 cdef Order* order_new(Scheduler* self, int kind) noexcept nogil
 
@@ -263,6 +285,10 @@ cdef inline int32_t task_of(const Scheduler* self, uint64_t token) noexcept nogi
     if self.tasks[task].state == FREE or self.tasks[task].birth != (<uint32_t> (token >> 32) & 0xffffff):
         return -1
     return <int32_t> task
+
+# What a task takes of a GPU.
+cdef inline uint32_t units_of(const TaskRow* row) noexcept nogil:
+    return row.share if row.share else WHOLE_SHARE
 
 # The masks that contain a kind, a bit for each.
 cdef inline uint8_t served_by(int kind) noexcept nogil:

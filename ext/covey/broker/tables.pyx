@@ -13,6 +13,7 @@ cdef enum:
     FIRST_ROOM = 64
     MOST_ROWS = 0x40000000      # an index fits int32, and twice as much fits uint32
     MOST_FUNCTIONS = 0x1000000
+    MOST_DEVICES = 0x10000
 
 
 # `room` rows of `size` bytes grown to at least `need`, the new ones zeroed if `zero`; NULL (and nothing changed)
@@ -92,6 +93,8 @@ cdef void tables_free(Scheduler* self) noexcept nogil:
     free(self.doers)
     free(self.place_links)
     free(self.laden_links)
+    free(self.device_links)
+    free(self.devices)
     free(self.askers)
     free(self.functions)
     free(self.dues)
@@ -144,7 +147,7 @@ cdef int32_t doer_new(Scheduler* self) noexcept nogil:
         birth = self.doers[doer].birth + 1
     else:
         if self.doer_used == self.doer_room:
-            # Three arrays, one room: the last to grow tells it, so that a failure in between leaves all three usable.
+            # Four arrays, one room: the last to grow tells it, so that a failure in between leaves all of them usable.
             room = self.doer_room
             bigger = _grown(self.place_links, &room, self.doer_used + 1, sizeof(Link), False)
             if bigger == NULL:
@@ -155,6 +158,11 @@ cdef int32_t doer_new(Scheduler* self) noexcept nogil:
             if bigger == NULL:
                 return -1
             self.laden_links = <Link*> bigger
+            room = self.doer_room
+            bigger = _grown(self.device_links, &room, self.doer_used + 1, sizeof(Link), False)
+            if bigger == NULL:
+                return -1
+            self.device_links = <Link*> bigger
             bigger = _grown(self.doers, &self.doer_room, self.doer_used + 1, sizeof(DoerRow), False)
             if bigger == NULL:
                 return -1
@@ -166,6 +174,7 @@ cdef int32_t doer_new(Scheduler* self) noexcept nogil:
     self.doers[doer].head = -1
     self.doers[doer].tail = -1
     self.doers[doer].upcoming = -1
+    self.doers[doer].device = -1
     self.doers[doer].birth = birth
     self.doers[doer].alive = 1
     self.doer_count += 1
@@ -229,6 +238,21 @@ cdef FunctionRow* function_row(Scheduler* self, int32_t function) noexcept nogil
             return NULL
         self.functions = <FunctionRow*> bigger
     return &self.functions[function]
+
+
+cdef Device* device_row(Scheduler* self, int32_t device) noexcept nogil:
+    cdef uint32_t known = self.device_room
+    cdef void* bigger
+    if device < 0 or device >= MOST_DEVICES:
+        return NULL
+    if <uint32_t> device >= known:
+        bigger = _grown(self.devices, &self.device_room, <uint32_t> device + 1, sizeof(Device), True)
+        if bigger == NULL:
+            return NULL
+        self.devices = <Device*> bigger
+        for known in range(known, self.device_room):
+            _list_init(&self.devices[known].doers)
+    return &self.devices[device]
 
 
 cdef Order* order_new(Scheduler* self, int kind) noexcept nogil:

@@ -4,9 +4,10 @@ from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t
 
 from covey.broker.agenda cimport task_stamp
 from covey.broker.tables cimport (
-    ASKED, CONDEMNED, DEEP, DRAINING, EMPTY, FREE, GHOST, KEEPING, KINDS, LEASE, LONE, MASKS, NOWHERE, PARTLY,
-    PLACES, QUEUED, RELAYS, SHRUNK, SOLO, STALLED, SUSPECT, TIMED, TIMEOUT, WAITING, WANTED, AskerRow, DoerRow,
-    Due, Lane, Line, List, Pool, Share, TaskRow, asker_known, doer_known)
+    ASKED, BY_DEVICE, BY_SHARE, CONDEMNED, DEEP, DRAINING, EMPTY, FREE, GHOST, KEEPING, KINDS, LEASE, LONE, MASKS, NOWHERE, PARTLY,
+    PLACES, QUEUED, RELAYS, SHRUNK, SLICED, SOLO, STALLED, SUSPECT, TIMED, TIMEOUT, WAITING, WANTED, AskerRow, DoerRow,
+    Device, Due, Lane, Line, List, Pool, Share, TaskRow, asker_known, doer_known, units_of)
+from covey.wire.protocol cimport GPU, WHOLE_SHARE
 from covey.broker.tickets cimport ticket_count, ticket_find
 
 
@@ -151,8 +152,11 @@ cdef int _pool(const Scheduler* self, int kind) noexcept nogil:
             return 15
     for i in range(self.doer_used):
         row = &self.doers[i]
-        if row.alive and row.kind == kind and not row.marks & (DRAINING | CONDEMNED):
+        if row.alive and row.kind == kind and not row.marks & (DRAINING | CONDEMNED) and row.counting != BY_DEVICE:
             capacity += row.capacity
+    if kind == GPU:
+        for i in range(self.device_room):
+            capacity += self.devices[i].able > 0
     return 0 if capacity == pool.capacity else 18
 
 
@@ -164,6 +168,7 @@ cdef int _queue(const Scheduler* self, int32_t doer) noexcept nogil:
     cdef uint32_t ghosts = 0
     cdef uint32_t asked = 0
     cdef uint64_t backlog = 0
+    cdef uint64_t units = 0
     cdef int32_t before = -1
     cdef int32_t upcoming = -1
     cdef int32_t at = row.head
@@ -184,17 +189,27 @@ cdef int _queue(const Scheduler* self, int32_t doer) noexcept nogil:
             return 8
         else:
             running += 1
+            units += units_of(task)
         ghosts += task.state == GHOST
         asked += (task.marks & ASKED) != 0
         assigned += 1
         backlog += task.cost
         before = at
         at = task.next
-    if before != row.tail or upcoming != row.upcoming or (upcoming >= 0 and running < row.capacity):
+    if before != row.tail or upcoming != row.upcoming:
         return 8
+    if row.counting == BY_SHARE:
+        if units != row.units or units > <uint64_t> row.capacity * WHOLE_SHARE:
+            return 19
+        if upcoming >= 0 and units + units_of(&self.tasks[upcoming]) <= <uint64_t> row.capacity * WHOLE_SHARE:
+            return 8
+    elif running > row.capacity or (upcoming >= 0 and running < row.capacity):
+        return 8
+    if row.counting == BY_DEVICE and (row.capacity != 1 or row.window != 1 or upcoming >= 0):
+        return 19
     if assigned != row.assigned or running != row.running or ghosts != row.ghosts or asked != row.asked:
         return 9
-    if backlog != row.backlog or running > row.capacity:
+    if backlog != row.backlog:
         return 9
     if (assigned > row.window) != (row.marks & SHRUNK != 0):
         return 9
@@ -205,13 +220,24 @@ cdef int _queue(const Scheduler* self, int32_t doer) noexcept nogil:
 
 cdef bint _stands(const Scheduler* self, int32_t doer) noexcept nogil:
     cdef const DoerRow* row = &self.doers[doer]
+    cdef uint64_t left
     cdef bint barred = (
         row.marks & (DRAINING | CONDEMNED | SOLO) != 0 or row.capacity == 0 or self.pools[row.kind].reserved == doer)
     if barred:
         return row.place == NOWHERE
+    if row.counting == BY_DEVICE:
+        left = WHOLE_SHARE - self.devices[row.device].units
+        return row.place == (NOWHERE if row.assigned or not left else EMPTY if left == WHOLE_SHARE else SLICED)
+    if row.counting == BY_SHARE and row.assigned == row.running and row.assigned < row.window:
+        left = <uint64_t> row.capacity * WHOLE_SHARE - row.units
+        if 0 < left < WHOLE_SHARE:
+            return row.place == SLICED
+        if left:
+            return row.place == (PARTLY if row.assigned else EMPTY)
+        return row.place == LONE or (row.place == NOWHERE and row.marks & STALLED != 0)
     if row.assigned == 0:
         return row.place == EMPTY
-    if row.assigned < row.capacity:
+    if row.assigned < row.capacity and not row.counting:
         return row.place == PARTLY
     if row.assigned >= row.window or row.marks & STALLED:
         return row.place == NOWHERE
@@ -319,6 +345,35 @@ cdef int _agenda(const Scheduler* self) noexcept nogil:
     return 0 if timed == self.timed else 14
 
 
+# Every device: which slots are on it, and what they run.
+cdef int _devices(const Scheduler* self) noexcept nogil:
+    cdef const Device* device
+    cdef uint32_t d, i, count, units, able
+    cdef int32_t at
+    for d in range(self.device_room):
+        device = &self.devices[d]
+        count = 0
+        units = 0
+        able = 0
+        for i in range(self.doer_used):
+            if self.doers[i].alive and self.doers[i].counting == BY_DEVICE and self.doers[i].device == <int32_t> d:
+                count += 1
+                able += not self.doers[i].marks & (DRAINING | CONDEMNED)
+                if self.doers[i].assigned:
+                    units += units_of(&self.tasks[self.doers[i].head])
+        if units != device.units or units > WHOLE_SHARE or able != device.able or count != device.doers.length:
+            return 19
+        at = device.doers.head
+        while at >= 0 and count > 0:
+            if not self.doers[at].alive or self.doers[at].device != <int32_t> d:
+                return 19
+            count -= 1
+            at = self.device_links[at].next
+        if at >= 0 or count > 0:
+            return 19
+    return 0
+
+
 cdef int validate(const Scheduler* self) noexcept nogil:
     cdef uint64_t placed = 0
     cdef uint32_t i
@@ -344,6 +399,9 @@ cdef int validate(const Scheduler* self) noexcept nogil:
     if placed != self.task_count:
         return 7
     wrong = _listed(self)
+    if wrong:
+        return wrong
+    wrong = _devices(self)
     if wrong:
         return wrong
     wrong = _books(self)

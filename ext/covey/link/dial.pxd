@@ -38,12 +38,15 @@ cdef struct Dial:
     void* monitor
     int state
     double when                     # RESTING: of the next try; DIALLING: when this one has taken too long
-    double pause                    # before the next try
+    double pause                    # before the next try, about
+    uint32_t dice                   # so that those who were cut off together do not all come back together
     uint32_t tries                  # since it was last open
     char why[200]
 
 cdef int dial_init(Dial* self, const char* address, int role, const CurveKeys* keys) noexcept nogil
 cdef void dial_free(Dial* self) noexcept nogil
+# From its next try on it dials this address; -1: no memory. One that was made with an empty address rests until then.
+cdef int dial_redirect(Dial* self, const char* address) noexcept nogil
 # Looks at what happened and at the time; sockets are made in `context`.
 cdef int dial_step(Dial* self, void* context, double now) noexcept nogil
 # Ends the connection, to be dialled again after at least `patience` seconds; `why` NULL leaves what was said.

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """See dial.pxd, the contents page."""
 from libc.math cimport INFINITY
-from libc.stdint cimport int64_t, uint16_t
+from libc.stdint cimport int64_t, uint16_t, uint32_t
 from libc.stdio cimport snprintf
 from libc.stdlib cimport free
 from libc.string cimport memcpy, memset, strchr, strdup, strncpy
@@ -12,6 +12,7 @@ from covey.link.libzmq cimport (
     ZMQ_EVENT_HANDSHAKE_FAILED_PROTOCOL, ZMQ_EVENT_HANDSHAKE_SUCCEEDED, ZMQ_HANDSHAKE_IVL, ZMQ_HEARTBEAT_IVL,
     ZMQ_HEARTBEAT_TIMEOUT, ZMQ_HEARTBEAT_TTL, ZMQ_IPV6, ZMQ_LINGER, ZMQ_MAXMSGSIZE, ZMQ_PAIR, ZMQ_RCVHWM,
     ZMQ_RECONNECT_IVL, ZMQ_SNDHWM, ZmqMessage, zmq)
+from covey.link.post cimport clock_now
 from covey.wire.protocol cimport FRAME_BYTES
 
 # A try that takes longer is given up: somebody swallows what we send.
@@ -27,6 +28,9 @@ cdef int dial_init(Dial* self, const char* address, int role, const CurveKeys* k
     self.role = role
     self.keys = keys[0]
     self.pause = FIRST_PAUSE
+    self.dice = <uint32_t> (<size_t> self.address >> 4) ^ <uint32_t> <int64_t> (clock_now() * 1e6) | 1
+    if address[0] == 0:
+        self.when = INFINITY
     return -1 if self.address == NULL else 0
 
 
@@ -34,6 +38,17 @@ cdef void dial_free(Dial* self) noexcept nogil:
     _close(self)
     free(self.address)
     self.address = NULL
+
+
+cdef int dial_redirect(Dial* self, const char* address) noexcept nogil:
+    cdef char* copy = strdup(address)
+    if copy == NULL:
+        return -1
+    free(self.address)
+    self.address = copy
+    if self.state == RESTING and self.when == INFINITY:
+        self.when = 0
+    return 0
 
 
 cdef void _close(Dial* self) noexcept nogil:
@@ -164,7 +179,11 @@ cdef void dial_end(Dial* self, const char* why, double patience, double now) noe
         self.tries = 0
         self.pause = FIRST_PAUSE
     self.state = RESTING
-    self.when = now + max(patience, self.pause)
+    # xorshift32: from half of the pause to one and a half.
+    self.dice ^= self.dice << 13
+    self.dice ^= self.dice >> 17
+    self.dice ^= self.dice << 5
+    self.when = now + max(patience, self.pause * (0.5 + self.dice / 4294967296.0))
     self.pause = min(self.pause * 2, LAST_PAUSE)
 
 

@@ -26,6 +26,8 @@ cdef enum:
     MAX_EXTRA = 65535           # extra frames behind the first one
     MAX_CAPACITY = 16777216     # tasks that a doer may say it runs at once
     MAX_NAME = 255              # bytes of a host name or a refusal's reason
+    MAX_TEXT = 65536            # bytes of a question or an answer
+    MAX_QUERIES = 8             # questions of one asker without an answer; more are not heard
     BATCH_BYTES = 65536         # a sender closes a batch of small records near this size
     NO_FUNCTION = 0             # function numbers start at 1
     PIECE_BYTES = 1048576       # frames between machines are no larger
@@ -41,6 +43,8 @@ cdef enum Kind:
     BEAT = 5                    # I live; no records
     PIECES = 6                  # a message of too large frames, cut up: a PieceRecord for each of its frames, the
                                 # pieces behind; what they make when put together is read as if it had come itself
+    QUERY = 7                   # what people want to know or to have done; only an asker may ask, a doer is not heard
+    ANSWER = 8                  # to a QUERY, with its serial number
     FUNCTION = 16               # a function's number on this link, its digest and its body
     FORGET = 17                 # that number will not be used again
     TASKS = 18                  # do these
@@ -52,6 +56,8 @@ cdef enum Kind:
     RETRACTED = 34              # answer to RETRACT
     OUTPUT = 35                 # what a task printed or logged
     CREDIT = 36                 # how much I can do for you, from now on
+    LEAVING = 37                # I want to leave: take back what waits, give me no more, and say STOP when you have all;
+                                # no records
 
 # Flag of a Header.
 cdef enum Flag:
@@ -166,6 +172,10 @@ cdef packed struct WelcomeRecord:
 cdef packed struct RefuseRecord:    # also the record of BYE
     uint32_t reason
     uint32_t length             # of the UTF-8 sentence that follows
+
+cdef packed struct QueryRecord:     # also the record of ANSWER
+    uint32_t serial             # chosen by who asks
+    uint32_t length             # of the text that follows, UTF-8
 
 cdef packed struct FunctionRecord:
     uint32_t number

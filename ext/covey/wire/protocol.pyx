@@ -38,6 +38,10 @@ cdef size_t wire_record_size(int kind, const unsigned char* record, uint32_t* le
         if record != NULL:
             length[0] = (<const RefuseRecord*> record).length
         return sizeof(RefuseRecord)
+    if kind == QUERY or kind == ANSWER:
+        if record != NULL:
+            length[0] = (<const QueryRecord*> record).length
+        return sizeof(QueryRecord)
     if kind == WELCOME:
         if record != NULL:
             length[0] = (<const WelcomeRecord*> record).length
@@ -95,6 +99,9 @@ cdef int _check_fields(int kind, const unsigned char* record, uint32_t length) n
         if length > MAX_NAME or not _is_capacity(
                 (<const WelcomeRecord*> record).capacity, (<const WelcomeRecord*> record).window, True):
             return BAD_FIELD
+    elif kind == QUERY or kind == ANSWER:
+        if length > MAX_TEXT:
+            return BAD_FIELD
     elif kind == CREDIT:
         if not _is_capacity((<const CreditRecord*> record).capacity, (<const CreditRecord*> record).window, True):
             return BAD_FIELD
@@ -126,7 +133,7 @@ cdef int wire_check(const unsigned char* data, size_t size, size_t extra_frames)
         return BAD_FIELD
     fixed = wire_record_size(kind, NULL, &length)
     if fixed == 0:
-        if kind != BEAT and kind != STOP:
+        if kind not in (BEAT, STOP, LEAVING):
             return UNKNOWN_KIND
         if header.count:
             return BAD_FIELD
@@ -151,9 +158,10 @@ PROTOCOL = VERSION
 
 KINDS = {
     "HELLO": HELLO, "WELCOME": WELCOME, "REFUSE": REFUSE, "BYE": BYE, "BEAT": BEAT, "PIECES": PIECES,
+    "QUERY": QUERY, "ANSWER": ANSWER,
     "FUNCTION": FUNCTION, "FORGET": FORGET, "TASKS": TASKS, "CANCEL": CANCEL, "RETRACT": RETRACT,
     "STOP": STOP, "OUTCOMES": OUTCOMES, "STARTED": STARTED, "RETRACTED": RETRACTED,
-    "OUTPUT": OUTPUT, "CREDIT": CREDIT,
+    "OUTPUT": OUTPUT, "CREDIT": CREDIT, "LEAVING": LEAVING,
 }
 
 FAULTS = {

@@ -437,7 +437,7 @@ class Client(Exchange, Executor):
         return max(1, cpu + (self.gpu_slots if settings.needs & NEEDS_GPU else 0))
 
     def wait_machines(self, timeout: float = 5.0) -> dict[str, str]:
-        """Waits until every machine offers its slots or was tried in vain; those that are not there, with the reason.
+        """Waits until every machine offers its slots or was tried in vain; names and returns those that are not there.
 
         >>> import covey
         >>> covey.Client(inline=True).wait_machines()
@@ -447,7 +447,7 @@ class Client(Exchange, Executor):
         if machines is None:
             return {}
         machines.wait(lambda: machines.settled, timeout)
-        return machines.missing()
+        return machines.name_missing()
 
     def stop_machines(self) -> None:
         """Ends the worker scripts and nodes on the other machines, each with exit code 0, once what runs is done."""

@@ -8,5 +8,6 @@ ending    how a slot ended, in one line
 outfit    what every slot is given
 rundir    the private directory for the socket
 offer     what this machine offers, and why: cpus, gpus (nvml, cudaprobe, devices), memory; cgroups, counts
+answers   what it says when it is asked, and how fast (rate) it is
 seats     which slots that makes, each with its kind and its GPU
 """

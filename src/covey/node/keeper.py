@@ -55,7 +55,8 @@ class SlotLoop(Protocol):
 class Keeper:
     """Keeps a slot running in each of `seats`, from `start` until `close`. Safe to use from any thread.
 
-    `on_broken` is called from the keeper's thread, at most once.
+    `on_broken` is called from the keeper's thread, at most once; `on_word` with each "query" or "answer" that the
+    loop has, its handle or number, and its text.
     """
 
     def __init__(
@@ -65,12 +66,14 @@ class Keeper:
         loop: SlotLoop,
         on_broken: Callable[[CoveyError], None] | None = None,
         on_leave: Callable[[], None] | None = None,
+        on_word: Callable[[str, int, str], None] | None = None,
     ) -> None:
         self._seats = {seat.number: seat for seat in seats}
         self._launcher = launcher
         self._loop = loop
         self._on_broken = on_broken
         self._on_leave = on_leave
+        self._on_word = on_word
         self._host = os.uname().nodename
         self._owner = os.getpid()
         self._wake_read, self._wake_write = os.pipe()
@@ -232,6 +235,8 @@ class Keeper:
             # "setup" says that an initializer failed; the slot's log says the same, whichever comes first.
             if verb == "leave" and self._on_leave is not None:
                 self._on_leave()
+            elif verb in ("query", "answer") and self._on_word is not None:
+                self._on_word(verb, pid, why.decode(errors="replace"))
             elif verb == "kill":
                 for child in self._children.values():
                     if child.pid == pid:

@@ -13,7 +13,7 @@ import threading
 import weakref
 from collections.abc import Callable, Mapping, Sequence
 from pickle import PickleBuffer
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from covey import settings as settings_module
 from covey.errors import CoveyError
@@ -46,6 +46,11 @@ class BrokerLoop(SlotLoop, Protocol):
     def stop_nodes(self) -> None: ...
     def totals(self) -> Mapping[str, int]: ...
     def slots(self) -> list[dict[str, object]]: ...
+    def nodes(self) -> list[dict[str, Any]]: ...
+    def leave(self) -> int: ...
+    def drain(self, name: str) -> bool: ...
+    def ask(self, handle: int, text: str) -> int: ...
+    def answer(self, handle: int, text: str) -> None: ...
 
 
 MakeLoop = Callable[..., BrokerLoop]
@@ -57,9 +62,9 @@ class LocalNode:
     `offer` is what of the machine it may use; without one it looks for itself, under `max_cpu`, `max_gpu`, `gpus` and
     `min_gpu_memory`. `setup` is the sealed `(initializer, initargs)`. `path` is the slots' `sys.path`, where it is not
     the caller's. `on_broken` is told, from another thread and at most once, why no slot will ever run; `on_leave` is
-    told when an asker wants the node to end. With `links` it may have no slots of its own, because it is going to have
-    nodes below it (`machines`). The slots come up while `start` has long returned; what is asked meanwhile waits for
-    them.
+    told when an asker wants the node to end, `on_word` what others ask or answer (see Keeper), `on_news` that somebody
+    came or left. With `links` it may have no slots of its own, because it is going to have nodes below it (`machines`).
+    The slots come up while `start` has long returned; what is asked meanwhile waits for them.
 
     >>> node = LocalNode(max_cpu=2)    # doctest: +SKIP
     >>> node.start()                   # doctest: +SKIP
@@ -82,6 +87,8 @@ class LocalNode:
         more_addresses: Sequence[str] = (),
         on_leave: Callable[[], None] | None = None,
         path: Sequence[str] | None = None,
+        on_word: Callable[[str, int, str], None] | None = None,
+        on_news: Callable[[], None] | None = None,
         on_broken: Callable[[CoveyError], None] | None = None,
         make_loop: MakeLoop | None = None,
     ) -> None:
@@ -119,8 +126,10 @@ class LocalNode:
                 slot_environment(offer.present.count, self.count),
                 self._folder.path,
             )
-            self._keeper = Keeper(list(self._seats.values()), launcher, self._loop, self._tell_broken, on_leave)
-            self.machines = Machines(self._native_loop(), None if self._seats else self._tell_broken) if links else None
+            seats = list(self._seats.values())
+            self._keeper = Keeper(seats, launcher, self._loop, self._tell_broken, on_leave, on_word)
+            on_alone = None if self._seats else self._tell_broken
+            self.machines = Machines(self._native_loop(), on_alone, on_news) if links else None
         except BaseException:
             self._folder.remove()
             raise
@@ -152,6 +161,10 @@ class LocalNode:
     def strangers(self) -> tuple[int, str, int]:
         """Who was kept out at the gate: keys refused, from where the last, handshakes that never showed a key."""
         return self._native_loop().strangers()
+
+    def turned_away(self) -> tuple[int, str]:
+        """How many came with the right key and were refused nevertheless; who was the last, and why."""
+        return self._native_loop().turned_away()
 
     def _native_loop(self) -> "Loop":
         from covey.broker.loop import Loop

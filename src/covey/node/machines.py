@@ -22,6 +22,8 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from covey.errors import CoveyError, NobodyThere
+from covey.keys.pairs import fingerprint_of
+from covey.node.names import Names, address_of, is_named
 
 __all__ = ["PORT", "Machine", "Machines", "machine_of"]
 
@@ -30,6 +32,8 @@ PORT = 2718
 PATIENCE = 4.0
 
 _NAMED = re.compile(r"(?:tcp://)?(?P<host>[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.%a-z]+\])(?::(?P<port>[0-9]{1,5}))?")
+# How the words of link/dial begin where the reason may be the key.
+_KEYS_MAY_DIFFER = ("it refused our key", "it hung up during the handshake")
 _log = logging.getLogger("covey.node")
 
 
@@ -40,6 +44,7 @@ class DiallingLoop(Protocol):
     def news_fd(self) -> int: ...
     def read_news(self) -> None: ...
     def dial(self, address: str, asks: bool, keys: Sequence[bytes] | None = None) -> int: ...
+    def redirect(self, link: int, address: str) -> None: ...
     def links(self) -> list[dict[str, Any]]: ...
     def nodes(self) -> list[dict[str, Any]]: ...
 
@@ -76,13 +81,37 @@ def machine_of(written: str, port: int | None = None) -> Machine:
     return Machine(written, f"tcp://{match['host']}:{match['port'] or port or PORT}")
 
 
-class Machines:
-    """Watches the links that it dials. `on_alone` is told once if, after the patience, no machine is there at all."""
+def why_missing(why: str, fingerprint: str | None) -> str:
+    """The sentence about a machine that is missing: the link's own words, and what to copy where keys may differ.
 
-    def __init__(self, loop: DiallingLoop, on_alone: Callable[[CoveyError], None] | None = None) -> None:
+    >>> why_missing("", None)
+    'it does not answer'
+    """
+    if fingerprint is not None and why.startswith(_KEYS_MAY_DIFFER):
+        return (f"{why}; the fingerprint here is {fingerprint}: if the one there is another, copy the key file (or the "
+                "broker's connection file) from there to here")
+    return why or "it does not answer"
+
+
+class Machines:
+    """Watches the links that it dials. `on_alone` is told once if, after the patience, none of the machines that are to
+    do something for us was ever there; those for which we do something are waited for: a broker has time. `on_news` is
+    told whenever somebody came, left or was refused."""
+
+    def __init__(
+        self,
+        loop: DiallingLoop,
+        on_alone: Callable[[CoveyError], None] | None = None,
+        on_news: Callable[[], None] | None = None,
+        find: Callable[[str], str] = address_of,
+    ) -> None:
         self._loop = loop
+        self._names = Names(loop, self._tell, find)
         self._on_alone = on_alone
+        self._on_news = on_news
         self._machines: dict[int, Machine] = {}
+        self._asked: set[str] = set()
+        self._fingerprints: dict[int, str] = {}
         self._named: set[int] = set()
         self._wake_read, self._wake_write = os.pipe()
         self._thread = threading.Thread(target=self._watch, name="covey-machines", daemon=True)
@@ -94,8 +123,15 @@ class Machines:
 
     def dial(self, machine: Machine, *, asks: bool, keys: Sequence[bytes] | None) -> None:
         """Keeps a link to the machine, as one who asks there or as one who does."""
-        link = self._loop.dial(machine.address, asks, keys if machine.encrypted else None)
+        named = is_named(machine.address)
+        link = self._loop.dial("" if named else machine.address, asks, keys if machine.encrypted else None)
         self._machines[link] = machine
+        if named:
+            self._names.seek(link, machine.address)
+        if asks:
+            self._asked.add(machine.written)
+        if machine.encrypted and keys is not None:
+            self._fingerprints[link] = fingerprint_of(keys[0])
 
     def start(self) -> None:
         """Begins to watch what was dialled."""
@@ -105,6 +141,7 @@ class Machines:
     def close(self) -> None:
         """Ends the watching; the links end with the loop."""
         self._closed = True
+        self._names.close()
         with contextlib.suppress(OSError):
             os.write(self._wake_write, b"w")
         if self._thread.ident is not None and threading.current_thread() is not self._thread:
@@ -124,21 +161,25 @@ class Machines:
         """The machines that are not connected now, each with the reason."""
         open_ports = {node["port"] for node in self._loop.nodes()}
         links = [
-            (self._machines[number].written, link)
+            (self._machines[number].written, link["port"], self._why_missing(number, link["why"]))
             for number, link in enumerate(self._loop.links())
             if number in self._machines
         ]
         # A machine of several addresses is there if it is at one of them.
-        there = {written for written, link in links if link["port"] in open_ports}
-        return {written: str(link["why"] or "it does not answer") for written, link in links if written not in there}
+        there = {written for written, port, _ in links if port in open_ports}
+        return {written: why for written, _, why in links if written not in there}
+
+    def _why_missing(self, number: int, why: str) -> str:
+        return why_missing(self._names.why(number) or why, self._fingerprints.get(number))
 
     @property
     def settled(self) -> bool:
         """Whether every machine has slots to offer, or was tried in vain once."""
         nodes = {node["port"]: node for node in self._loop.nodes()}
-        for link in self._loop.links():
+        for number, link in enumerate(self._loop.links()):
             node = nodes.get(link["port"])
-            if (node is not None and not any(node["capacity"])) or (node is None and not link["why"]):
+            tried = link["why"] or self._names.why(number)
+            if (node is not None and not any(node["capacity"])) or (node is None and not tried):
                 return False
         return True
 
@@ -156,8 +197,46 @@ class Machines:
             poll.poll(None if left <= -1 else max(0.0, left * 1000 + 1))
             self._loop.read_news()
 
+    def _tell(self) -> None:
+        with self._news:
+            self._news.notify_all()
+
+    def _seek_names(self, open_ports: set[int]) -> None:
+        for number, link in enumerate(self._loop.links()):
+            machine = self._machines.get(number)
+            if machine is None or not is_named(machine.address):
+                continue
+            if link["port"] in open_ports:
+                self._names.found(number)
+            elif not self._closed:
+                # It was there: it may come again at another address.
+                self._names.seek(number, machine.address)
+
+    def name_missing(self) -> dict[str, str]:
+        """Names those that are not there, each once, and those that were named and have come; returns `missing`."""
+        missing = self.missing()
+        with self._news:
+            gone = [n for n, machine in self._machines.items() if machine.written in missing and n not in self._named]
+            back = [n for n in self._named if self._machines[n].written not in missing]
+            self._named = (self._named | set(gone)) - set(back)
+        for number in gone:
+            machine = self._machines[number]
+            _log.warning(
+                "%s is not there: %s (%s); it joins when it comes",
+                machine.written, missing[machine.written], machine.address,
+            )
+        for number in back:
+            _log.warning("%s is there now", self._machines[number].written)
+        return missing
+
     def _look(self) -> None:
+        if self._on_news is not None:
+            self._on_news()
         nodes = self._loop.nodes()
+        self._seek_names({node["port"] for node in nodes})
+        if nodes:
+            # Whoever was there and is not just now will come again: a broker is restarted, a cable was pulled.
+            self._on_alone = None
         kinds = zip(*(node["capacity"] for node in nodes), strict=True) if nodes else ((0,), (0,), (0,))
         with self._news:
             cpus, gpus, beside = (sum(kind) for kind in kinds)
@@ -165,17 +244,7 @@ class Machines:
             self._news.notify_all()
         if time.monotonic() < self._deadline or self._leaving:
             return
-        missing = self.missing()
-        for number, machine in self._machines.items():
-            if machine.written in missing and number not in self._named:
-                self._named.add(number)
-                _log.warning(
-                    "%s is not there: %s (%s); it joins when it comes",
-                    machine.written, missing[machine.written], machine.address,
-                )
-            elif machine.written not in missing and number in self._named:
-                self._named.discard(number)
-                _log.warning("%s is there now", machine.written)
+        missing = self.name_missing()
         tell, self._on_alone = self._on_alone, None
-        if tell is not None and len(missing) == len({machine.written for machine in self._machines.values()}):
+        if tell is not None and self._asked and self._asked <= missing.keys():
             tell(NobodyThere(missing))

@@ -19,11 +19,12 @@ import resource
 import signal
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from covey.errors import CoveyError, PlaceTaken
 from covey.keys.pairs import KeyPair, PeerKeys, RoleKeys, fingerprint_of
+from covey.node.answers import Answers
 from covey.node.local import LocalNode
 from covey.node.machines import Machine, Machines
 from covey.node.occupant import occupant_of
@@ -62,10 +63,14 @@ class NodeServer:
     ) -> None:
         _raise_descriptor_limit()
         self._done = threading.Event()
+        self._told_to_end = threading.Event()
+        self._dials_broker = upstream is not None
+        self._answers: Answers | None = None
         self._error: CoveyError | None = None
         self._pipe_lock = own_pipe(pipe) if pipe is not None else -1
         self._gate = gate
-        self._turned_away = 0
+        self._strangers_told = 0
+        self._turned_away_told = (0, "")
         self._started = False
         self.node = LocalNode(
             offer=offer if slots else _nothing_of(offer),
@@ -73,12 +78,15 @@ class NodeServer:
             links=True,
             more_addresses=(pipe,) if pipe is not None else (),
             on_leave=self._done.set,
+            on_word=self._on_word,
+            on_news=self._on_news,
             on_broken=self._break,
         )
         self.addresses: list[str] = []
         try:
             if name is not None:
                 self.node.loop.name = name
+            self._answers = Answers(self.node, time.monotonic, time.time)
             if gate is not None:
                 self.addresses = self._open(gate)
             if upstream is not None:
@@ -118,18 +126,25 @@ class NodeServer:
         if self._gate is not None:
             _try_as_stranger(self.addresses[0], self._gate.keys.broker.public, self.node)
 
-    def run(self) -> None:
-        """Serves until an asker ends it or a signal comes; raises what broke it. In the main thread."""
-        before = {
-            number: signal.signal(number, lambda *_: self._done.set()) for number in (signal.SIGTERM, signal.SIGINT)
-        }
+    def run(self, on_ready: Callable[[], object] = lambda: None) -> None:
+        """Serves until an asker ends it or a signal comes; raises what broke it. In the main thread. `on_ready` is
+        called once it serves and hears signals."""
+        before = {number: signal.signal(number, self._on_signal) for number in (signal.SIGTERM, signal.SIGINT)}
+        grace: float | None = None
         try:
             self.start()
+            on_ready()
             while not self._done.wait(1.0):
                 self._tell_of_strangers()
+                self._tell_of_turned_away()
+                if self._answers is not None:
+                    self._answers.note()
+            if self._told_to_end.is_set() and self._dials_broker:
+                grace = self._take_leave()
         finally:
             for number, handler in before.items():
                 signal.signal(number, handler)
+            self.node.close(grace)
             self.close()
         if self._error is not None:
             raise self._error
@@ -145,6 +160,33 @@ class NodeServer:
             os.close(self._pipe_lock)
             self._pipe_lock = -1
 
+    def _on_signal(self, *_: object) -> None:
+        self._told_to_end.set()
+        self._done.set()
+
+    def _take_leave(self) -> float:
+        """Lets the brokers above take back what waits, and what runs finish; returns what is left of the grace."""
+        deadline = time.monotonic() + self.node.settings.grace
+        if self._answers is not None:
+            self._answers.leaving = True
+        # From here on it is an asker's STOP that sets it, or a second signal.
+        self._done.clear()
+        if self.node.loop.leave():
+            self._done.wait(self.node.settings.grace)
+        return max(0.0, deadline - time.monotonic())
+
+    def _on_word(self, verb: str, number: int, text: str) -> None:
+        if self._answers is None:
+            return
+        if verb == "query":
+            self.node.loop.answer(number, self._answers.answer(text))
+        else:
+            self._answers.hear(number, text)
+
+    def _on_news(self) -> None:
+        if self._answers is not None:
+            self._answers.meet()
+
     def _break(self, error: CoveyError) -> None:
         self._error = error
         self._done.set()
@@ -153,13 +195,25 @@ class NodeServer:
         if self._gate is None:
             return
         refused, where, broken_off = self.node.strangers()
-        if refused + broken_off > self._turned_away + 1:
-            self._turned_away = refused + broken_off
+        # One was ourselves, at the start.
+        count = refused + broken_off - 1
+        # At each doubling: one who calls again and again shall not fill our people's screen.
+        if count >= max(1, 2 * self._strangers_told):
+            self._strangers_told = count
             _log.warning(
                 "somebody%s with another key, or no covey at all, was kept out (%d times by now). If it is yours, give "
                 "it this machine's key file; the fingerprint here is %s",
-                f" at {where}" if refused else "", self._turned_away - 1, fingerprint_of(self._gate.keys.broker.public),
+                f" at {where}" if refused > 1 else "", count, fingerprint_of(self._gate.keys.broker.public),
             )
+
+    def _tell_of_turned_away(self) -> None:
+        count, why = self.node.turned_away()
+        told, told_why = self._turned_away_told
+        if count > told and (why != told_why or count >= 2 * told):
+            self._turned_away_told = (count, why)
+            # A name that somebody else chose.
+            safe = "".join(letter if letter.isprintable() else "?" for letter in why)
+            _log.warning("turned away (%d times by now): %s", count, safe)
 
 
 def _nothing_of(offer: Offer) -> Offer:

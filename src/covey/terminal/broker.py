@@ -54,9 +54,9 @@ def run(arguments: Sequence[str]) -> int:
     except BaseException:
         server.close()
         raise
-    sys.stderr.write(f"covey broker: at {', '.join(file.addresses)}, key {file.fingerprint}; clients and nodes find it "
-                     f"with {chosen.file}; Ctrl-C ends this\n")
-    server.run()
+    said = (f"covey broker: at {', '.join(file.addresses)}, key {file.fingerprint}; clients and nodes find it with "
+            f"{chosen.file}; Ctrl-C ends this\n")
+    server.run(lambda: sys.stderr.write(said))
     return 0
 
 

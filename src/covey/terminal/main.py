@@ -23,6 +23,9 @@ __all__ = ["WORDS", "main"]
 WORDS = {
     "broker": ("covey.terminal.broker:run", "bring clients and nodes together"),
     "node": ("covey.terminal.node:run", "give this machine to callers, or to a broker"),
+    "status": ("covey.terminal.status:run", "show nodes, slots and tasks of a broker or node"),
+    "drain": ("covey.terminal.drain:run", "let a node finish what runs there, and leave"),
+    "doctor": ("covey.terminal.doctor:run", "check this machine, and say what to do"),
     "keys": ("covey.terminal.keys:run", "make, show and rotate keys and connection files"),
 }
 

@@ -40,8 +40,8 @@ def run(arguments: Sequence[str]) -> int:
         server, where = _server(chosen, offer)
     except ValueError as error:
         raise CoveyError(str(error)) from None
-    sys.stderr.write(f"covey node: {server.node.count} slots, {where}; Ctrl-C ends this\n")
-    server.run()
+    said = f"covey node: {server.node.count} slots, {where}; Ctrl-C ends this\n"
+    server.run(lambda: sys.stderr.write(said))
     return 0
 
 

@@ -1,0 +1,99 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Nodes that dial a broker, and brokers that dial brokers: the way through firewalls and on clusters."""
+
+from pathlib import Path
+
+import pytest
+
+import covey
+from chores import marked, places
+from covey.keys.connection import ConnectionFile
+from covey.wire.protocol import PROTOCOL
+from hosts import PORT, Lab
+from waiting import wait_until
+
+pytestmark = pytest.mark.slow
+
+
+def test_two_nodes_and_a_client_meet_at_a_broker(lab: Lab) -> None:
+    _, path = lab.broker(lab.alpha)
+    lab.node_of(lab.alpha, path)
+    lab.node_of(lab.beta, path)
+    with lab.gamma.client(path) as client:
+        assert list(client.map(lambda x: x * x, range(2000))) == [x * x for x in range(2000)]
+        wait_until(lambda: places(client) == {"alpha", "beta"}, client.__repr__)
+
+
+def test_a_broker_works_for_a_broker(lab: Lab) -> None:
+    _, top = lab.broker(lab.alpha, file="top.json")
+    _, bottom = lab.broker(lab.beta, "--connect", top, file="bottom.json")
+    lab.node_of(lab.gamma, bottom)
+    with lab.alpha.client(top) as above, lab.gamma.client(bottom) as below:
+        assert list(above.map(lambda x: x * x, range(2000))) == [x * x for x in range(2000)]
+        assert places(above) == places(below) == {"gamma"}
+
+
+def test_a_node_joins_and_another_leaves_mid_run(lab: Lab, tmp_path: Path) -> None:
+    _, path = lab.broker(lab.alpha)
+    early = lab.node_of(lab.beta, path)
+    with lab.alpha.client(path) as client:
+        futures = [client.submit(marked(str(tmp_path)), number) for number in range(100)]
+        wait_until(lambda: (tmp_path / "beta").exists(), client.__repr__)
+        lab.node_of(lab.gamma, path)
+        wait_until(lambda: (tmp_path / "gamma").exists(), client.__repr__)
+        assert early.stop() == 0
+        assert [future.result(30) for future in futures] == list(range(100))
+        assert places(client) == {"gamma"}
+
+
+def test_a_broker_waits_for_nodes_and_for_the_broker_above(lab: Lab) -> None:
+    above = str(lab.folder / "above.json")
+    ConnectionFile.of(lab.secret, [f"tcp://{lab.beta.ip}:{PORT}"], protocol=PROTOCOL, version="0").write(above)
+    lonely, path = lab.broker(lab.alpha, "--connect", above)
+    lonely.wait_said("above.json is not there: nobody listens there .*; it joins when it comes")
+    lab.node_of(lab.gamma, path)
+    with lab.alpha.client(path) as client:
+        assert places(client) == {"gamma"}
+        lab.broker(lab.beta, file="above.json")
+        with lab.beta.client(above) as higher:
+            assert places(higher) == {"gamma"}
+
+
+@pytest.mark.faults
+def test_a_restarted_broker_is_found_again(lab: Lab, tmp_path: Path) -> None:
+    broker, path = lab.broker(lab.alpha)
+    lab.node_of(lab.beta, path)
+    with lab.gamma.client(path) as client:
+        futures = [client.submit(marked(str(tmp_path)), number) for number in range(60)]
+        wait_until(lambda: (tmp_path / "beta").exists(), client.__repr__)
+        broker.kill()
+        # Without an address: it stands in the file.
+        again = lab.alpha.covey("broker", path)
+        again.wait_said("covey broker: at")
+        assert [future.result(30) for future in futures] == list(range(60))
+        assert places(client) == {"beta"}
+
+
+def test_two_clients_of_a_broker_are_served_at_once(lab: Lab) -> None:
+    _, path = lab.broker(lab.alpha)
+    lab.node_of(lab.beta, path)
+    with lab.alpha.client(path) as first, lab.gamma.client(path) as second:
+        ones = first.map(lambda x: x + 1, range(500))
+        twos = second.map(lambda x: x + 2, range(500))
+        assert list(ones) == list(range(1, 501))
+        assert list(twos) == list(range(2, 502))
+
+
+def test_a_key_for_one_role_opens_no_other(lab: Lab) -> None:
+    _, path = lab.broker(lab.alpha)
+    whole = ConnectionFile.read(path)
+    for role in ("client", "node"):
+        whole.for_role(role).write(lab.folder / f"{role}.json")
+    refused = lab.beta.covey("node", "--connect", str(lab.folder / "client.json"), "--max-cpu", "1")
+    assert refused.wait_end() == 1
+    assert "holds the key of a client, and not of a node" in refused.said
+    with pytest.raises(covey.KeyRefused, match="holds the key of a node, and not of a client"):
+        covey.Client(lab.folder / "node.json")
+    lab.node_of(lab.beta, str(lab.folder / "node.json"))
+    with lab.gamma.client(lab.folder / "client.json") as client:
+        assert client.submit(abs, -7).result(20) == 7

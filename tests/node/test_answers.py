@@ -1,0 +1,175 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""What a node answers when it is asked, over a loop that only pretends."""
+import json
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+
+from covey.node.answers import Answers
+from covey.node.rate import Rate
+
+
+@dataclass
+class PretendedLoop:
+    """Nodes below, and what was asked of them."""
+
+    name: str = "meeting"
+    below: list[dict[str, Any]] = field(default_factory=list)
+    asked: list[tuple[int, str]] = field(default_factory=list)
+    drained: list[str] = field(default_factory=list)
+
+    def nodes(self) -> list[dict[str, Any]]:
+        return self.below
+
+    def drain(self, name: str) -> bool:
+        self.drained.append(name)
+        return any(row["name"] == name for row in self.below)
+
+    def ask(self, handle: int, text: str) -> int:
+        self.asked.append((handle, text))
+        return len(self.asked)
+
+
+@dataclass
+class PretendedNode:
+    """A node with these slots."""
+
+    loop: PretendedLoop = field(default_factory=PretendedLoop)
+    own: list[dict[str, object]] = field(default_factory=list)
+    finished: int = 0
+    count: int = 0
+
+    def slots(self) -> list[dict[str, object]]:
+        return self.own
+
+    def totals(self) -> dict[str, int]:
+        return {"waiting": 5, "assigned": 4, "running": 3, "accepted": self.finished, "ended": 1, "retried": 0,
+                "crashes": 0, "losses": 0, "askers": 2}
+
+
+@dataclass
+class Clock:
+    """A time that stands still until it is set."""
+
+    now: float = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def node_row(
+    name: str, handle: int, *, draining: bool = False, capacity: tuple[int, int, int] = (2, 0, 0)
+) -> dict[str, Any]:
+    return {"name": name, "handle": handle, "capacity": list(capacity), "running": 1, "queued": 2, "draining": draining}
+
+
+def answers_of(node: PretendedNode, clock: Clock | None = None) -> Answers:
+    return Answers(node, clock or Clock(), lambda: 7.0)
+
+
+def test_tasks_that_wait_at_nodes_wait() -> None:
+    found = json.loads(answers_of(PretendedNode()).answer("status"))
+    assert found["tasks"]["waiting"] == 6
+    assert found["tasks"]["running"] == 3
+    assert (found["nodes"], found["slots"], found["more"], found["time"]) == ([], 0, None, 7.0)
+
+
+def test_rows_are_sorted_and_say_their_state() -> None:
+    rows = [node_row("c", 1, draining=True), node_row("b:7", 2, capacity=(0, 1, 3)),
+            node_row("a", 3, capacity=(0, 0, 0))]
+    found = json.loads(answers_of(PretendedNode(PretendedLoop(below=rows))).answer("status"))
+    assert [(row["name"], row["host"], row["slots"], row["gpus"], row["state"]) for row in found["nodes"]] == [
+        ("a", "a", 0, 0, "no slots"), ("b:7", "b", 4, 1, "up"), ("c", "c", 2, 0, "draining")]
+    assert (found["slots"], found["gpus"]) == (6, 1)
+
+
+def test_who_joins_is_asked_once_and_forgotten_when_it_leaves() -> None:
+    loop = PretendedLoop(below=[node_row("a", 1 << 32)])
+    answers = answers_of(PretendedNode(loop))
+    answers.meet()
+    answers.meet()
+    assert loop.asked == [(1 << 32, "who")]
+    answers.hear(1, '{"host": "lab7"}')
+    assert json.loads(answers.answer("status"))["nodes"][0]["host"] == "lab7"
+    # The same row of the loop's table, another birth: somebody else.
+    loop.below = [node_row("b", 2 << 32)]
+    answers.meet()
+    assert loop.asked[-1] == (2 << 32, "who")
+    answers.hear(1, '{"host": "late"}')
+    assert json.loads(answers.answer("status"))["nodes"][0]["host"] == "b"
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"host": 7}', "[" * 100_000])
+def test_an_answer_that_makes_no_sense_changes_nothing(text: str) -> None:
+    answers = answers_of(PretendedNode(PretendedLoop(below=[node_row("a", 1)])))
+    answers.meet()
+    answers.hear(1, text)
+    assert json.loads(answers.answer("status"))["nodes"][0]["host"] == "a"
+
+
+@pytest.mark.parametrize(
+    "question", ["", "status -1", "status ²", "status 99999999999", "drain", "who are you", "x" * 999])
+def test_what_cannot_be_answered_is_said(question: str) -> None:
+    assert "cannot answer" in json.loads(answers_of(PretendedNode()).answer(question))["error"]
+
+
+def test_a_long_table_comes_in_pages_that_fit() -> None:
+    rows = [node_row(f"{number:04}" + "é" * 120, number) for number in range(1000)]
+    answers = answers_of(PretendedNode(PretendedLoop(below=rows)))
+    names: list[str] = []
+    start: int | None = 0
+    while start is not None:
+        text = answers.answer(f"status {start}")
+        assert len(text.encode()) <= 65536
+        found = json.loads(text)
+        assert found["slots"] == 2000
+        names += [row["name"][:4] for row in found["nodes"]]
+        start = found["more"]
+    assert names == [f"{number:04}" for number in range(1000)]
+
+
+def test_own_slots_are_listed() -> None:
+    own: list[dict[str, object]] = [
+        {"number": n, "pid": n, "host": "h", "running": n % 2, "gpu": None, "memory": 9} for n in (2, 1)]
+    answers = answers_of(PretendedNode(own=own, count=2))
+    answers.leaving = True
+    row, = json.loads(answers.answer("status"))["nodes"]
+    assert [slot["number"] for slot in row["own_slots"]] == [1, 2]
+    assert (row["slots"], row["running"], row["state"]) == (2, 1, "draining")
+
+
+def test_a_node_without_a_slot_yet_starts() -> None:
+    row, = json.loads(answers_of(PretendedNode(count=2)).answer("status"))["nodes"]
+    assert (row["slots"], row["state"]) == (0, "starting")
+
+
+def test_drain_says_who_is_there() -> None:
+    loop = PretendedLoop(below=[node_row("b c", 1), node_row("a", 2)])
+    answers = answers_of(PretendedNode(loop))
+    assert json.loads(answers.answer("drain b c")) == {"drained": "b c", "running": 1}
+    assert json.loads(answers.answer("drain d"))["error"] == (
+        "there is no node 'd' at meeting; the nodes there: a, b c")
+    assert loop.drained == ["b c", "d"]
+
+
+def test_the_rate_is_that_of_the_last_seconds() -> None:
+    clock, node = Clock(), PretendedNode()
+    answers = answers_of(node, clock)
+    for second in range(1, 31):
+        clock.now += 1
+        node.finished += 100 if second <= 15 else 10
+        answers.note()
+    assert json.loads(answers.answer("status"))["rate_per_s"] == pytest.approx(10.0)
+
+
+def test_a_rate_remembers_a_bounded_time() -> None:
+    rate = Rate(0.0)
+    for number in range(10_000):
+        rate.note(number * 0.001, number)
+    assert rate.of(10.0, 10_000) == pytest.approx(1000.0)
+
+
+def test_a_thousand_long_names_still_fit_into_an_answer() -> None:
+    rows = [node_row("é" * 250 + str(number), number) for number in range(1000)]
+    assert len(answers_of(PretendedNode(PretendedLoop(below=rows))).answer("drain x")) <= 65536
