@@ -28,7 +28,7 @@ def told(error: BaseException) -> str:
     while pending:
         part = pending.pop()
         if part is not None:
-            ours = (frame for frame in part.stack if "/covey/" in frame.filename)
+            ours = (frame for frame in part.stack if "/src/covey/" in frame.filename)
             texts.append(str(part))
             texts += [text for frame in ours for text in (frame.locals or {}).values()]
             pending += [part.__cause__, part.__context__]

