@@ -203,7 +203,7 @@ def test_no_error_tells_the_secret(tmp_path: Path) -> None:
 
 
 def test_that_look_would_see_one() -> None:
-    careless = compile("def fail(secret):\n    raise ValueError('no')\n", "/covey/careless.py", "exec")
+    careless = compile("def fail(secret):\n    raise ValueError('no')\n", "/src/covey/careless.py", "exec")
     names: dict[str, Callable[[bytes], None]] = {}
     exec(careless, names)
     with pytest.raises(ValueError) as caught:
