@@ -86,6 +86,8 @@ cdef void _on_hello(Desk* self, int32_t peer, const HelloRecord* hello, const ch
     row.pid = hello.pid
     row.number = hello.number
     row.relays = hello.relays != 0
+    # While this one is not among those who are told: its WELCOME comes first, and says the same.
+    relays_tell(self, now)
     if hello.role == ASKER:
         kept = relays_join_asker(self, peer, now)
     else:
@@ -93,8 +95,6 @@ cdef void _on_hello(Desk* self, int32_t peer, const HelloRecord* hello, const ch
     if kept < 0:
         _drop_peer(self, peer, LEFT_PLANNED, now)
         return
-    # Tells the others what is offered now, before this one is told.
-    relays_tell(self, now)
     memset(&welcome, 0, sizeof(welcome))
     welcome.peer = <uint32_t> peer
     welcome.tasks = self.credit_tasks
