@@ -240,14 +240,17 @@ cdef int _fd_of(void* socket) noexcept nogil:
 
 cdef void ports_wait(Ports* self, Wake* wake, double seconds, int looks) noexcept nogil:
     cdef uint32_t i
-    cdef bint there
+    cdef bint is_open
+    cdef bint is_watched
     # Asked for each time: it is a field of the socket, and a dial's socket changes.
     self.fds[HOME] = _fd_of(self.home)
     self.fds[GATE] = _fd_of(self.gate)
     self.fds[ZAP_PLACE] = _fd_of(self.zap.socket)
     self.fds[MONITOR_PLACE] = _fd_of(self.gate_monitor)
     for i in range(self.dial_count):
-        there = self.dials[i].state == DIALLING or self.dials[i].state == OPEN
-        self.fds[FIXED_PLACES + 2 * i] = _fd_of(self.dials[i].socket) if there else -1
-        self.fds[FIXED_PLACES + 2 * i + 1] = _fd_of(self.dials[i].monitor) if there else -1
+        # Nothing is received before a link is open, so what stirs its socket earlier would be waited for in vain: a spin.
+        is_open = self.dials[i].state == OPEN
+        self.fds[FIXED_PLACES + 2 * i] = _fd_of(self.dials[i].socket) if is_open else -1
+        is_watched = is_open or self.dials[i].state == DIALLING
+        self.fds[FIXED_PLACES + 2 * i + 1] = _fd_of(self.dials[i].monitor) if is_watched else -1
     wake_wait_many(wake, self.fds, self.look, FIXED_PLACES + 2 * self.dial_count, seconds, looks)
