@@ -75,7 +75,7 @@ def distribute(
 
     What it returns is called with a list or another iterable (one call per element, results in order),
     with a numpy array (split along the last axis into blocks, results joined along the last axis), or
-    with None (one call per slot).
+    with None (one call per slot, those of `machines` too).
 
     Parameters:
         shared_data: a dict that every call sees: `fun(x, shared_data)`. It travels once per slot.

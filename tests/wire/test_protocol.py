@@ -54,6 +54,7 @@ TABLE = [
          head("06", "02000000", "0100") + "0000100000000000 0000300000000000", EXTRA, 4),
     Case("QUERY", [(struct.pack("<II", 5, 6), b"status")], head("07", "01000000") + "05000000 06000000 737461747573"),
     Case("ANSWER", [(struct.pack("<II", 5, 2), b"{}")], head("08", "01000000") + "05000000 02000000 7b7d"),
+    Case("NOTE", [(struct.pack("<QI", 1, 2), b"go")], head("09", "01000000") + "0100000000000000 02000000 676f"),
     Case("FUNCTION", [(struct.pack("<II16s", 1, 4, bytes(range(16))), b"body")],
          head("10", "01000000") + "01000000 04000000 000102030405060708090a0b0c0d0e0f 626f6479"),
     Case("FORGET", [(struct.pack("<I", 7), b""), (struct.pack("<I", 8), b"")],

@@ -19,16 +19,16 @@ from covey.broker.relays cimport (
 from covey.broker.scheduler cimport (
     ACCEPTED, DUPLICATE, LEFT_CRASHED, LEFT_KILLED, LEFT_LOST, LEFT_PLANNED, Cargo, Verdict, scheduler_doer_of,
     scheduler_find, scheduler_on_asker_left, scheduler_on_cancel, scheduler_on_doer_left, scheduler_on_given_back,
-    scheduler_on_heard, scheduler_on_outcome, scheduler_on_retract, scheduler_on_started, scheduler_on_task)
+    scheduler_on_heard, scheduler_on_outcome, scheduler_on_retract, scheduler_on_started, scheduler_on_task, scheduler_where)
 from covey.link.pieces cimport pieces_join
 from covey.link.post cimport letter_of_bale
 from covey.wire.bale cimport bale_drop, bale_hold
 from covey.wire.protocol cimport (
     ANSWER, ASKER, BAD_FIELD, BAD_NAME, BAD_PYTHON, BAD_VERSION, BYE, CANCEL, CREDIT, DOER, FORCE, FORGET, FUNCTION, HELLO,
-    LEAVING, NOT_ALLOWED, OTHER_VERSION, OUTCOMES, OUTPUT, PIECES, QUERY, REFUSE, REFUSED, RESOURCES, RETRACT, RETRACTED, SETUP_FAILED,
+    LEAVING, NOT_ALLOWED, NOTE, OTHER_VERSION, OUTCOMES, OUTPUT, PIECES, QUERY, REFUSE, REFUSED, RESOURCES, RETRACT, RETRACTED, SETUP_FAILED,
     STARTED, STOP, TASKS, WELCOME, WHO_ARE_YOU, CancelRecord, CreditRecord, ForgetRecord, FunctionRecord, Header,
-    HelloRecord, OutcomeRecord, OutputRecord, RefuseRecord, RetractedRecord, TaskRecord, TicketRecord, WelcomeRecord,
-    wire_check)
+    HelloRecord, NoteRecord, OutcomeRecord, OutputRecord, RefuseRecord, RetractedRecord, TaskRecord, TicketRecord,
+    WelcomeRecord, wire_check)
 
 # Seconds before a peer that will not have us is dialled again.
 cdef double REFUSED_PATIENCE = 3.0
@@ -255,6 +255,20 @@ cdef void _on_output(Desk* self, const OutputRecord* record) noexcept nogil:
             peers_tell(&self.peers, <int32_t> i, OUTPUT, &copy, sizeof(copy), <const char*> (record + 1), record.length)
 
 
+cdef void _on_note(Desk* self, int32_t asker, const NoteRecord* record) noexcept nogil:
+    """`asker`: who wrote it to its task; -1: the task wrote it."""
+    cdef NoteRecord copy = record[0]
+    cdef int32_t to = -1
+    cdef int32_t doer
+    if asker >= 0:
+        doer = scheduler_where(self.scheduler, asker, record.ticket, &copy.ticket)
+        to = self.doer_peers[doer] if doer >= 0 else -1
+    elif scheduler_find(self.scheduler, record.ticket, &asker, &copy.ticket) and asker >= 0:
+        to = self.asker_peers[asker]
+    if to >= 0:
+        peers_tell(&self.peers, to, NOTE, &copy, sizeof(copy), <const char*> (record + 1), record.length)
+
+
 cdef void _drop_peer(Desk* self, int32_t peer, int why, double now) noexcept nogil:
     cdef Peer* row = &self.peers.rows[peer]
     cdef int kind
@@ -395,6 +409,10 @@ cdef void _receive(Desk* self, int32_t peer, int kind, Bale* bale, double now) n
         for _ in range(count):
             _on_output(self, <OutputRecord*> at)
             at += sizeof(OutputRecord) + (<OutputRecord*> at).length
+    elif kind == NOTE and (asks or does):
+        for _ in range(count):
+            _on_note(self, row.index if asks else -1, <NoteRecord*> at)
+            at += sizeof(NoteRecord) + (<NoteRecord*> at).length
     elif kind == RETRACT and asks:
         for i in range(count):
             scheduler_on_retract(self.scheduler, row.index, (<TicketRecord*> at)[i].ticket, now)

@@ -61,6 +61,9 @@ cdef int scheduler_on_retract(Scheduler* self, int32_t asker, uint64_t ticket, d
 # Whose a token is (for OUTPUT and STARTED): 1 and the asker and ticket, or 0.
 cdef int scheduler_find(Scheduler* self, uint64_t token, int32_t* asker, uint64_t* ticket) noexcept nogil
 
+# The doer that has an asker's task now, or -1; `token` is the task's name there.
+cdef int32_t scheduler_where(const Scheduler* self, int32_t asker, uint64_t ticket, uint64_t* token) noexcept nogil
+
 # The doer that holds the task of a token, or -1.
 cdef int32_t scheduler_doer_of(const Scheduler* self, uint64_t token) noexcept nogil
 

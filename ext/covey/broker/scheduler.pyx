@@ -26,7 +26,7 @@ from covey.broker.tables cimport (
     CONFIRMED, DISMISSED, DRAINING, GHOST, KEEPING, KINDS, LEASE, LONGEST, MASKS, QUEUED, RELAYS, RUNNING,
     STALLED, TICKS_A_SECOND, WANTED, AskerRow, DoerRow, FunctionRow, TaskRow, asker_free, asker_known, asker_new,
     device_row, doer_free, doer_known, doer_new, function_row, order_new, steady, tables_free, tables_new, task_free, task_new,
-    task_of)
+    task_of, token_of)
 from covey.broker.tickets cimport ticket_add, ticket_find
 from covey.broker.validate cimport validate
 from covey.wire.protocol cimport CANCELLED, ERROR, GPU, VALUE, WHOLE_SHARE
@@ -405,6 +405,14 @@ cdef int scheduler_find(Scheduler* self, uint64_t token, int32_t* asker, uint64_
     asker[0] = self.tasks[task].asker
     ticket[0] = self.tasks[task].ticket
     return 1
+
+
+cdef int32_t scheduler_where(const Scheduler* self, int32_t asker, uint64_t ticket, uint64_t* token) noexcept nogil:
+    cdef int32_t task = ticket_find(self, asker, ticket) if asker_known(self, asker) else -1
+    if task < 0 or self.tasks[task].doer < 0:
+        return -1
+    token[0] = token_of(&self.tasks[task], task)
+    return self.tasks[task].doer
 
 
 cdef int32_t scheduler_doer_of(const Scheduler* self, uint64_t token) noexcept nogil:

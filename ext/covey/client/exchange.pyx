@@ -19,7 +19,7 @@ from covey.client.line cimport Line
 from covey.codec.values cimport ARGS, CALL, VALUES, values_encode, values_seal
 from covey.codec.watch cimport Function, FunctionCache
 from covey.link.asker cimport (
-    asker_bye, asker_forget, asker_hello, asker_put, asker_put_function)
+    asker_bye, asker_forget, asker_hello, asker_put, asker_put_function, asker_put_note)
 from covey.link.libzmq cimport (
     ZMQ_DEALER, ZMQ_LINGER, ZMQ_RCVHWM, ZMQ_SNDHWM, libzmq_raise, the_context, zmq)
 from covey.link.wake cimport wake_free, wake_ring
@@ -225,6 +225,24 @@ cdef class Exchange:
             return future
         finally:
             buffer_free(&parcel)
+
+    def listen(self, FutureCore future not None, hear):
+        """What the task writes to us is given to `hear`, as bytes, by the thread that sets futures; None ends that.
+
+        What it wrote before is given at once.
+        """
+        self.line.listen(future.ticket, hear)
+
+    def write(self, FutureCore future not None, bytes text not None):
+        """A note to the task, which must have written first: to one that runs nowhere it is lost."""
+        cdef uint64_t ticket = future.ticket
+        cdef const unsigned char* data = <const unsigned char*> PyBytes_AS_STRING(text)
+        cdef uint32_t size = <uint32_t> PyBytes_GET_SIZE(text)
+        cdef int done
+        with nogil:
+            done = asker_put_note(&self.line.end, ticket, data, size)
+        if done < 0:
+            raise MemoryError("no memory for a note")
 
     def flush(self):
         """Sends what is batched now, without waiting for more."""

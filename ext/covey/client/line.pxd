@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """The client's end of its link, with futures for holders; line.pyx says why it is apart."""
+from libc.stdint cimport uint64_t
+
 from covey.link.asker cimport Asker
 from covey.client.futures cimport FutureCore
 from covey.wire.bale cimport Bale
@@ -17,10 +19,14 @@ cdef class Line:
     cdef object show                    # client/output.show
     cdef Py_ssize_t live                # futures whose outcome is still to come
     cdef bint settling                  # the I/O thread has outcomes in hand
+    cdef dict notes                     # ticket → who hears what its task writes, or what it wrote before
     cdef int settle(self) except -1
     cdef int wait_room(self) except -1
     cdef int on_outcomes(self, Bale* bale) except -1
     cdef int on_started(self, Bale* bale) except -1
     cdef int on_output(self, Bale* bale) except -1
+    cdef int on_note(self, Bale* bale) except -1
+    cdef int on_text(self, uint64_t ticket, bytes text) except -1
+    cdef int listen(self, uint64_t ticket, object hear) except -1
     cdef int on_refusal(self, int kind, Bale* bale) except -1
     cdef int finish(self, FutureCore future, const OutcomeRecord* record, Bale* bale) except -1

@@ -14,7 +14,7 @@ from time import monotonic
 
 from cpython.ref cimport Py_DECREF
 from cpython.pythread cimport PyThread_acquire_lock, PyThread_release_lock
-from libc.stdint cimport uint32_t
+from libc.stdint cimport uint32_t, uint64_t
 from libc.stdlib cimport free, malloc
 
 from covey.client.futures cimport CANCELLED, FutureCore, future_finish, future_run
@@ -26,8 +26,8 @@ from covey.link.post cimport Letter, letter_frames
 from covey.link.wake cimport wake_drain
 from covey.wire.bale cimport Bale, bale_drop, bale_of_buffers, bale_views
 from covey.wire.protocol cimport (
-    BROKEN, BYE, CANCELLED as WAS_CANCELLED, ERROR, LOST, OUTCOMES, OUTPUT, POISONED, REFUSE, STARTED,
-    TIMED_OUT, VALUE, Header, OutcomeRecord, OutputRecord, RefuseRecord, TicketRecord)
+    BROKEN, BYE, CANCELLED as WAS_CANCELLED, ERROR, LOST, NOTE, OUTCOMES, OUTPUT, POISONED, REFUSE, STARTED,
+    TIMED_OUT, VALUE, Header, NoteRecord, OutcomeRecord, OutputRecord, RefuseRecord, TicketRecord)
 
 
 cdef extern from "<sched.h>" nogil:
@@ -54,6 +54,7 @@ cdef class Line:
     def __init__(self, show, backlog):
         self.show = show
         self.backlog = backlog
+        self.notes = {}
 
     def __dealloc__(self):
         asker_free(&self.end)
@@ -88,6 +89,8 @@ cdef class Line:
                     self.on_started(bale)
                 elif kind == OUTPUT:
                     self.on_output(bale)
+                elif kind == NOTE:
+                    self.on_note(bale)
                 elif kind == BYE or kind == REFUSE:
                     self.on_refusal(kind, bale)
             except BaseException:
@@ -137,6 +140,8 @@ cdef class Line:
             future = <FutureCore> settled[i].holder
             Py_DECREF(future)
             self.live -= 1
+            if self.notes:
+                self.notes.pop(settled[i].record.ticket, None)
             try:
                 self.finish(future, settled[i].record, bale)
             except BaseException as error:
@@ -188,6 +193,41 @@ cdef class Line:
             at += sizeof(OutputRecord)
             self.show(record.stream, (<const char*> at)[:record.length])
             at += record.length
+        return 0
+
+    cdef int on_note(self, Bale* bale) except -1:
+        cdef unsigned char* at = bale.frames[0].data + sizeof(Header)
+        cdef NoteRecord* record
+        for _ in range((<Header*> bale.frames[0].data).count):
+            record = <NoteRecord*> at
+            at += sizeof(NoteRecord)
+            self.on_text(record.ticket, (<const char*> at)[:record.length])
+            at += record.length
+        return 0
+
+    cdef int on_text(self, uint64_t ticket, bytes text) except -1:
+        cdef void* holder
+        hear = self.notes.get(ticket)
+        if type(hear) is list:
+            hear.append(text)
+        elif hear is not None:
+            hear(text)
+        else:
+            # A quick task writes before its caller has said that he listens.
+            PyThread_acquire_lock(self.end.lock, 1)
+            holder = asker_peek_locked(&self.end, ticket)
+            PyThread_release_lock(self.end.lock)
+            if holder != NULL:
+                self.notes[ticket] = [text]
+        return 0
+
+    cdef int listen(self, uint64_t ticket, object hear) except -1:
+        early = self.notes.pop(ticket, None)
+        if hear is not None:
+            self.notes[ticket] = hear
+            if type(early) is list:
+                for text in early:
+                    hear(text)
         return 0
 
     cdef int on_refusal(self, int kind, Bale* bale) except -1:

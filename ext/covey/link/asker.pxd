@@ -52,7 +52,7 @@ cdef struct Asker:
     double open_since
     Buffer cancels
     uint32_t cancel_count
-    LetterQueue control         # leaves before `letters`: HELLO, CANCEL, FORGET
+    LetterQueue control         # leaves before `letters`: HELLO, CANCEL, NOTE
     LetterQueue letters
     Bale* inbox
     Bale* inbox_tail
@@ -77,6 +77,8 @@ cdef uint64_t asker_put(
 cdef int asker_put_function(
     Asker* self, uint32_t number, const unsigned char* digest, const unsigned char* body, uint32_t size, Bale* bale) noexcept nogil
 cdef int asker_forget(Asker* self, uint32_t number) noexcept nogil
+# A word to a task that runs, see NOTE.
+cdef int asker_put_note(Asker* self, uint64_t ticket, const unsigned char* text, uint32_t size) noexcept nogil
 # The holder of a ticket nobody wants any more, or NULL if it has none (its outcome is here, or it was cancelled).
 cdef void* asker_cancel(Asker* self, uint64_t ticket, bint force) noexcept nogil
 # The holder of a ticket whose outcome is here, or NULL if nobody waits for it.

@@ -18,8 +18,8 @@ from covey.link.wake cimport ASLEEP, EAGER, wake_free, wake_init, wake_ring, wak
 from covey.wire.bale cimport bale_drop
 from covey.wire.buffer cimport buffer_free, buffer_init, buffer_put, buffer_reserve
 from covey.wire.protocol cimport (
-    ASKER, BATCH_BYTES, BYE, CANCEL, CREDIT, EXTRA, FORCE, FORGET, FUNCTION, HELLO, PLANNED, TASKS, WELCOME,
-    CancelRecord, CreditRecord, ForgetRecord, FunctionRecord, Header, HelloRecord, RefuseRecord, TaskRecord,
+    ASKER, BATCH_BYTES, BYE, CANCEL, CREDIT, EXTRA, FORCE, FORGET, FUNCTION, HELLO, NOTE, PLANNED, TASKS, WELCOME,
+    CancelRecord, CreditRecord, ForgetRecord, FunctionRecord, Header, HelloRecord, NoteRecord, RefuseRecord, TaskRecord,
     RESOURCES, WelcomeRecord, wire_check)
 
 # A batch goes out when it holds more than this share of what is under way, or this many records.
@@ -267,6 +267,23 @@ cdef int asker_forget(Asker* self, uint32_t number) noexcept nogil:
     return 0
 
 
+cdef int asker_put_note(Asker* self, uint64_t ticket, const unsigned char* text, uint32_t size) noexcept nogil:
+    cdef NoteRecord record
+    cdef Buffer head
+    record.ticket = ticket
+    record.length = size
+    buffer_init(&head)
+    if head_open(&head) < 0 or buffer_put(&head, &record, sizeof(record)) < 0 or buffer_put(&head, text, size) < 0:
+        buffer_free(&head)
+        return -1
+    head_close(&head, NOTE, 1, 0)
+    PyThread_acquire_lock(self.lock, 1)
+    queue_put(&self.control, letter_of(&head))
+    asker_flush_locked(self, False)
+    PyThread_release_lock(self.lock)
+    return 0
+
+
 cdef void* asker_cancel(Asker* self, uint64_t ticket, bint force) noexcept nogil:
     cdef TicketRow* row
     cdef void* holder = NULL
@@ -400,7 +417,7 @@ cdef void _put_back(Asker* self, Letter* letter, uint32_t sent_before) noexcept 
         self.unsent += letter.count
         self.unsent_bytes += letter.bytes
         self.sent = sent_before
-    elif (<Header*> letter.head).kind in (HELLO, CANCEL, BYE):
+    elif (<Header*> letter.head).kind in (HELLO, CANCEL, NOTE, BYE):
         queue = &self.control
     letter.next = queue.head
     queue.head = letter

@@ -54,6 +54,10 @@ cdef struct Doer:
     uint32_t* forgotten             # numbers that FORGET named
     uint32_t forgotten_count
     uint32_t forgotten_room
+    Bale* notes                     # to tasks that are here, oldest first; one record each
+    bint unwanted                   # nobody waits for the current task any more
+    Wake note_wake                  # made by the first who waits for a note
+    bint listens                    # and that was done
     Buffer out                      # OUTCOMES not yet a letter
     uint32_t out_count
     double out_since
@@ -70,6 +74,12 @@ cdef int doer_take(Doer* self, QueuedTask* task, bint wait) noexcept nogil
 cdef int doer_put_outcome(
     Doer* self, uint64_t ticket, int status, uint32_t run_us, const unsigned char* payload, size_t size, Bale* bale) noexcept nogil
 cdef int doer_put_output(Doer* self, uint64_t ticket, uint32_t stream, const unsigned char* text, size_t size) noexcept nogil
+cdef int doer_put_note(Doer* self, const unsigned char* text, size_t size) noexcept nogil
+# The next note to the current task, which is the caller's from then on; NULL: none came within `seconds`, or none will
+# ever come, because the task is not wanted any more, which `over` says.
+cdef Bale* doer_take_note(Doer* self, double seconds, bint* over) noexcept nogil
+# Makes what waiting for notes needs: 0, or -1 if the system gives none.
+cdef int doer_listen(Doer* self) noexcept
 cdef void doer_bye(Doer* self, uint32_t reason, Bale* bale) noexcept nogil
 # The attendant's work; returns when the end is closed. Never touches Python.
 cdef void doer_attend(Doer* self) noexcept nogil

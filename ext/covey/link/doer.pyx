@@ -14,8 +14,8 @@ from covey.wire.bale cimport bale_drop, bale_hold
 from covey.wire.buffer cimport buffer_free, buffer_init, buffer_put, buffer_reserve
 from covey.wire.protocol cimport (
     BATCH_BYTES, BEAT, BYE, CANCEL, DOER, EXTRA, FORGET, FUNCTION, HELLO, OUTCOMES, OUTPUT, REFUSE,
-    RETRACT, RETRACTED, STARTED, STOP, TASKS, CancelRecord, ForgetRecord, FunctionRecord, Header,
-    HelloRecord, OutcomeRecord, OutputRecord, RefuseRecord, RetractedRecord, TaskRecord, TicketRecord,
+    NOTE, RETRACT, RETRACTED, STARTED, STOP, TASKS, CancelRecord, ForgetRecord, FunctionRecord, Header,
+    HelloRecord, NoteRecord, OutcomeRecord, OutputRecord, RefuseRecord, RetractedRecord, TaskRecord, TicketRecord,
     wire_check)
 
 cdef extern from *:
@@ -71,6 +71,9 @@ cdef void doer_free(Doer* self) noexcept:
     buffer_free(&self.out)
     wake_free(&self.worker_wake)
     wake_free(&self.attendant_wake)
+    if self.listens:
+        wake_free(&self.note_wake)
+    _drop_notes(self, 0)
     PyThread_free_lock(self.lock)
     memset(self, 0, sizeof(Doer))
 
@@ -81,6 +84,47 @@ cdef void _empty_queue(Doer* self) noexcept nogil:
             bale_drop(self.queue[self.head].bale)
         self.head = (self.head + 1) & (self.room - 1)
         self.length -= 1
+
+
+cdef inline uint64_t _ticket_of(const Bale* note) noexcept nogil:
+    return (<NoteRecord*> (note.frames[0].data + sizeof(Header))).ticket
+
+
+cdef void _drop_notes(Doer* self, uint64_t ticket) noexcept nogil:
+    """Those to one task, or with 0 all."""
+    cdef Bale** at = &self.notes
+    cdef Bale* note
+    while at[0] != NULL:
+        note = at[0]
+        if ticket == 0 or _ticket_of(note) == ticket:
+            at[0] = note.next
+            bale_drop(note)
+        else:
+            at = &note.next
+
+
+cdef bint _is_here(const Doer* self, uint64_t ticket) noexcept nogil:
+    cdef uint32_t i
+    if ticket == self.current:
+        return ticket != 0
+    for i in range(self.length):
+        if self.queue[(self.head + i) & (self.room - 1)].ticket == ticket:
+            return True
+    return False
+
+
+cdef bint _keep_note(Doer* self, Bale* bale) noexcept nogil:
+    """False: its task is not here any more."""
+    cdef Bale** at = &self.notes
+    if not _is_here(self, _ticket_of(bale)):
+        return False
+    while at[0] != NULL:
+        at = &at[0].next
+    bale.next = NULL
+    at[0] = bale
+    if self.listens:
+        wake_ring(&self.note_wake)
+    return True
 
 
 cdef void _seal_out(Doer* self) noexcept nogil:
@@ -313,7 +357,14 @@ cdef void doer_receive_locked(Doer* self, Bale* bale) noexcept nogil:
         _on_retract(self, at, count)
     elif kind == CANCEL:
         for i in range(count):
+            if (<CancelRecord*> at)[i].ticket == self.current:
+                self.unwanted = True
+                if self.listens:
+                    wake_ring(&self.note_wake)
             _take_out(self, (<CancelRecord*> at)[i].ticket)
+    elif kind == NOTE and count == 1:
+        if _keep_note(self, bale):
+            return
     elif kind == STOP:
         self.stopping = True
         _empty_queue(self)
@@ -336,6 +387,7 @@ cdef bint _pop(Doer* self, QueuedTask* task) noexcept nogil:
             self.current = task.ticket
             self.mark[0] = task.ticket
             self.announced = False
+            self.unwanted = False
             return True
     return False
 
@@ -396,6 +448,8 @@ cdef int doer_put_outcome(
     record.run_us = run_us
     record.status = status
     PyThread_acquire_lock(self.lock, 1)
+    if self.notes != NULL:
+        _drop_notes(self, ticket)
     self.current = 0
     self.mark[0] = 0
     if bale != NULL:
@@ -438,6 +492,54 @@ cdef int doer_put_output(Doer* self, uint64_t ticket, uint32_t stream, const uns
         wake_ring(&self.worker_wake)
     PyThread_release_lock(self.lock)
     return 0
+
+
+cdef int doer_put_note(Doer* self, const unsigned char* text, size_t size) noexcept nogil:
+    cdef NoteRecord record
+    PyThread_acquire_lock(self.lock, 1)
+    record.ticket = self.current
+    record.length = <uint32_t> size
+    if self.current:
+        _tell(self, NOTE, &record, sizeof(record), text, size, NULL)
+        _send_locked(self)
+        _receive_all_locked(self)
+    PyThread_release_lock(self.lock)
+    return 0
+
+
+cdef int doer_listen(Doer* self) noexcept:
+    cdef Wake made
+    if self.listens:
+        return 0
+    if wake_init(&made) < 0:
+        return -1
+    PyThread_acquire_lock(self.lock, 1)
+    self.note_wake = made
+    self.listens = True
+    PyThread_release_lock(self.lock)
+    return 0
+
+
+cdef Bale* doer_take_note(Doer* self, double seconds, bint* over) noexcept nogil:
+    cdef double end = clock_now() + seconds
+    cdef Bale* note
+    cdef double now
+    PyThread_acquire_lock(self.lock, 1)
+    while True:
+        note = self.notes
+        if note != NULL and _ticket_of(note) == self.current:
+            self.notes = note.next
+            break
+        note = NULL
+        over[0] = self.unwanted or self.closed
+        now = clock_now()
+        if over[0] or now >= end:
+            break
+        PyThread_release_lock(self.lock)
+        wake_wait(&self.note_wake, -1, -1, end - now, ASLEEP)
+        PyThread_acquire_lock(self.lock, 1)
+    PyThread_release_lock(self.lock)
+    return note
 
 
 cdef Bale* doer_take_body(Doer* self, uint32_t function) noexcept nogil:

@@ -13,24 +13,26 @@ import sys
 from _functools import partial
 from _thread import start_new_thread
 
+from libc.math cimport INFINITY
 from libc.stdint cimport int32_t, uint32_t, uint64_t
 
 from covey.codec.values cimport ARGS, CALL, ITEMS, PARTIAL, VALUES, values_seal, values_unseal
 from covey.link.doer cimport (
-    Doer, QueuedTask, doer_announce_locked, doer_attend, doer_bye, doer_free, doer_hello, doer_init,
-    doer_next_forgotten, doer_next_letter_locked, doer_put_outcome, doer_put_output, doer_receive_locked, doer_take,
-    doer_take_body)
+    Doer, QueuedTask, doer_announce_locked, doer_attend, doer_bye, doer_free, doer_hello, doer_init, doer_listen,
+    doer_next_forgotten, doer_next_letter_locked, doer_put_note, doer_put_outcome, doer_put_output, doer_receive_locked,
+    doer_take, doer_take_body, doer_take_note)
 from covey.link.libzmq cimport ZMQ_DEALER, ZMQ_LINGER, ZMQ_RCVHWM, ZMQ_SNDHWM, libzmq_raise, the_context, zmq
 from covey.link.post cimport Letter, clock_now, letter_frames
 from covey.link.wake cimport wake_drain, wake_ring
 from covey.wire.bale cimport Bale, Frame, bale_drop, bale_of_buffers, bale_of_copies, bale_views
 from covey.wire.buffer cimport Buffer, buffer_clear, buffer_free, buffer_init, buffer_put
-from covey.wire.protocol cimport CPU, ERROR, PLANNED, SETUP_FAILED, VALUE, FunctionRecord, Header
+from covey.wire.protocol cimport CPU, ERROR, PLANNED, SETUP_FAILED, VALUE, FunctionRecord, Header, NoteRecord
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 from cpython.pythread cimport PyThread_acquire_lock, PyThread_release_lock
 
 cdef extern from "Python.h":
     object PyObject_CallObject(object function, object arguments)
+    int PyErr_CheckSignals() except -1
 
 cdef extern from *:
     """
@@ -51,6 +53,10 @@ cdef extern from *:
     """
     int covey_die_with_parent() noexcept nogil
     uint64_t* covey_map_mark(int fd) noexcept nogil
+
+
+# Whoever waits for a note looks up this often.
+cdef double HEED = 0.3
 
 
 def die_with_parent(int parent):
@@ -237,6 +243,38 @@ cdef class Runner:
         cdef size_t size = PyBytes_GET_SIZE(data)
         with nogil:
             doer_put_output(&self.end, self.end.current, stream, text, size)
+
+    def write(self, bytes text not None):
+        """A note from the current task to whoever asked for it."""
+        cdef const unsigned char* data = <const unsigned char*> PyBytes_AS_STRING(text)
+        cdef size_t size = PyBytes_GET_SIZE(text)
+        with nogil:
+            doer_put_note(&self.end, data, size)
+
+    def hear(self, timeout=None):
+        """The next note to the current task; None if there is none within `timeout` seconds, or the task is not wanted
+        any more: then nobody will write."""
+        cdef double end = INFINITY if timeout is None else clock_now() + timeout
+        cdef double wait
+        cdef bint over = False
+        cdef Bale* note
+        cdef NoteRecord* record
+        if doer_listen(&self.end) < 0:
+            raise OSError("a slot needs a pipe to wait for a note, and the system gives none: too many open files?")
+        while True:
+            # In pieces: a signal's handler runs between them.
+            wait = max(0.0, min(HEED, end - clock_now()))
+            with nogil:
+                note = doer_take_note(&self.end, wait, &over)
+            if note != NULL:
+                try:
+                    record = <NoteRecord*> (note.frames[0].data + sizeof(Header))
+                    return (<const char*> (record + 1))[:record.length]
+                finally:
+                    bale_drop(note)
+            PyErr_CheckSignals()
+            if over or clock_now() >= end:
+                return None
 
     cdef object _function(self, uint32_t number):
         cdef Bale* bale = doer_take_body(&self.end, number)

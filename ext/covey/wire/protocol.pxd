@@ -45,6 +45,8 @@ cdef enum Kind:
                                 # pieces behind; what they make when put together is read as if it had come itself
     QUERY = 7                   # what people want to know or to have done; only an asker may ask, a doer is not heard
     ANSWER = 8                  # to a QUERY, with its serial number
+    NOTE = 9                    # between a task that runs and who asked for it; to one that runs nowhere it is dropped,
+                                # so the task is the first to write
     FUNCTION = 16               # a function's number on this link, its digest and its body
     FORGET = 17                 # that number will not be used again
     TASKS = 18                  # do these
@@ -220,6 +222,10 @@ cdef packed struct OutputRecord:
     uint64_t ticket
     uint32_t stream
     uint32_t length             # of the text that follows, UTF-8
+
+cdef packed struct NoteRecord:
+    uint64_t ticket
+    uint32_t length             # of the text that follows; what it says is theirs alone
 
 cdef packed struct CreditRecord:
     uint32_t tasks              # as in WELCOME

@@ -46,6 +46,10 @@ cdef size_t wire_record_size(int kind, const unsigned char* record, uint32_t* le
         if record != NULL:
             length[0] = (<const WelcomeRecord*> record).length
         return sizeof(WelcomeRecord)
+    if kind == NOTE:
+        if record != NULL:
+            length[0] = (<const NoteRecord*> record).length
+        return sizeof(NoteRecord)
     if kind == FORGET:
         return sizeof(ForgetRecord)
     if kind == CANCEL:
@@ -158,7 +162,7 @@ PROTOCOL = VERSION
 
 KINDS = {
     "HELLO": HELLO, "WELCOME": WELCOME, "REFUSE": REFUSE, "BYE": BYE, "BEAT": BEAT, "PIECES": PIECES,
-    "QUERY": QUERY, "ANSWER": ANSWER,
+    "QUERY": QUERY, "ANSWER": ANSWER, "NOTE": NOTE,
     "FUNCTION": FUNCTION, "FORGET": FORGET, "TASKS": TASKS, "CANCEL": CANCEL, "RETRACT": RETRACT,
     "STOP": STOP, "OUTCOMES": OUTCOMES, "STARTED": STARTED, "RETRACTED": RETRACTED,
     "OUTPUT": OUTPUT, "CREDIT": CREDIT, "LEAVING": LEAVING,

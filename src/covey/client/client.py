@@ -419,6 +419,11 @@ class Client(Exchange, Executor):
         return os.path.dirname(self.address.removeprefix("ipc://"))
 
     @property
+    def sees_all_callers(self) -> bool:
+        """Whether whoever else gives tasks to these slots does so from this machine, through `folder`."""
+        return self._node is not None and self._node.machines is None
+
+    @property
     def slots(self) -> int:
         """How many calls run at once, those that ask for a GPU aside."""
         if self._runner is not None:

@@ -148,12 +148,7 @@ class DistributedFunction:
         if x is None:
             if client.inline:
                 return [call(None)]
-            if self.wanted.machines:
-                raise NotImplementedError(
-                    f"{self!r}(None) calls every slot of one machine once; over machines=[…] this version cannot: give "
-                    "it a list of as many items as calls are wanted"
-                )
-            return call_every_slot(client, call)
+            return call_every_slot(client, call, self._settings)
         if is_array(x):
             blocks = split(x, client.slots_for(self._settings))
             return join(self._map(client, call, blocks, chunksize=1), blocks)

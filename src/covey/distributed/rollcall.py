@@ -2,78 +2,84 @@
 """One call per slot, each slot exactly once.
 
 Why: the broker gives a task to whichever slot is free, so `slots` tasks might all run in the fastest one.
-Here each of them first answers a roll call and waits; when as many wait as there are slots, every slot
-has one, and all are told to go.
+Here each of them first writes to its caller that it is there, and waits; when as many wait as there are slots,
+every slot has one, and all are told to go.
 
-May not know: the function. The meeting point is a socket in the node's private directory.
-Guarantees: two roll calls over one flock, by whichever threads and processes, follow each other (else
-each would hold slots that the other waits for); a task that runs again after a death does not wait; when
-the call is given up, waiting tasks end with an error at once.
+May not know: the function; machines. Guarantees: two roll calls over one flock follow each other (else each would hold
+slots that the other waits for), and over machines, where nobody sees them both, one gives way after a while of no
+progress and comes again; a task that runs again after a death does not wait; when the call is given up or its caller
+dies, waiting tasks end with an error at once.
 """
 
 from __future__ import annotations
 
 import fcntl
 import os
-import selectors
-import socket
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+import random
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from queue import Empty, SimpleQueue
+from time import monotonic, sleep
 from typing import TYPE_CHECKING, Any
 
+from covey import slot
 from covey.client.futures import Partial
 from covey.codec.parcel import ITEMS
 
 if TYPE_CHECKING:
     from covey.client.client import Client
     from covey.client.futures import Future
+    from covey.client.options import TaskSettings
 
 __all__ = ["RollCalled", "call_every_slot"]
 
-GO = b"g"
+HERE = b"here"
+GO = b"go"
+GIVE_WAY = b"give way"
+GIVEN_UP = b"given up"
+
+# So long nobody need turn up before a roll call gives way for the first time; twice as long the next, up to the last.
+FIRST_PATIENCE = 0.5
+LAST_PATIENCE = 30.0
+# How often the caller looks whether a machine has left.
+HEED = 0.3
 
 
 class RollCalled:
-    """A call that first waits until every slot has one."""
+    """A call that first waits until every slot has one. Its value in a tuple; an empty one if it gave way."""
 
-    __slots__ = ("func", "path")
+    __slots__ = ("func",)
 
-    def __init__(self, call: Callable[[Any], Any], path: str) -> None:
+    def __init__(self, call: Callable[[Any], Any]) -> None:
         self.func = call
-        self.path = path
 
-    def __call__(self, x: Any) -> Any:
-        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as line:
-            try:
-                line.connect(self.path)
-                told = line.recv(1)
-            except OSError:
-                told = b""
+    def __call__(self, x: Any) -> tuple[Any, ...]:
+        runner = slot.running
+        assert runner is not None
+        runner.write(HERE)
+        told = runner.hear()
+        if told == GIVE_WAY:
+            return ()
         if told != GO:
             raise RuntimeError("the call for every slot was given up by its caller")
-        return self.func(x)
+        return (self.func(x),)
 
 
-def call_every_slot(client: Client, call: Callable[[Any], Any]) -> list[Any]:
+def call_every_slot(
+    client: Client, call: Callable[[Any], Any], settings: TaskSettings, dice: random.Random | None = None
+) -> list[Any]:
     """`call(None)` once in every slot of the flock; the results, in no particular order of slots."""
-    folder = client.folder
-    with _alone(folder), _Roll(folder) as roll:
-        entry = client.book.seal_now(RollCalled(call, roll.path))
-        futures = [client.post(entry, ITEMS, [None]) for _ in range(client.slots)]
-        client.flush()
-        try:
-            roll.serve(futures)
-            return [_single(future) for future in futures]
-        finally:
-            for future in futures:
-                future.cancel()
-
-
-def _single(future: Future[Any]) -> Any:
-    value = future.result()
-    if isinstance(value, Partial):
-        raise value.error
-    return value[0]
+    dice = dice or random.Random()
+    patience = FIRST_PATIENCE
+    roll_called = RollCalled(call)
+    while True:
+        with _alone(client.folder):
+            roll = _Roll(client, roll_called, settings)
+            results = roll.call(None if client.sees_all_callers else patience * dice.uniform(0.5, 1.5))
+        if results is not None:
+            return results
+        sleep(patience * dice.random())
+        patience = min(2 * patience, LAST_PATIENCE)
 
 
 @contextmanager
@@ -88,64 +94,73 @@ def _alone(folder: str) -> Iterator[None]:
 
 
 class _Roll:
-    """The caller's end: counts who waits, and lets them go."""
+    """The caller's end: counts who is there, and lets them go."""
 
-    def __init__(self, folder: str) -> None:
-        self.path = os.path.join(folder, "roll")
-        self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        self._bell, self._ring = socket.socketpair()
-        self._lines: set[socket.socket] = set()
+    def __init__(self, client: Client, roll_called: RollCalled, settings: TaskSettings) -> None:
+        self._client = client
+        self._settings = settings
+        self._entry = client.book.seal_now(roll_called)
+        self._news: SimpleQueue[int | None] = SimpleQueue()
+        self._here: set[int] = set()
         self._gone = False
 
-    def __enter__(self) -> _Roll:
-        self._listener.bind(self.path)
-        self._listener.listen(4096)
-        self._ring.setblocking(False)
-        return self
+    def call(self, patience: float | None) -> list[Any] | None:
+        """The results; None if it gave way, because nobody turned up within `patience` seconds."""
+        client = self._client
+        futures = [
+            client.post(self._entry, ITEMS, [None], needs=self._settings.needs)
+            for _ in range(client.slots_for(self._settings))
+        ]
+        try:
+            for number, future in enumerate(futures):
+                client.listen(future, lambda _, number=number: self._news.put(number))
+                future.add_done_callback(lambda _: self._news.put(None))
+            client.flush()
+            if not self._serve(futures, patience):
+                return None
+            return [_single(future)[0] for future in futures]
+        finally:
+            # Whoever is done does not hear it.
+            self._tell(futures, GIVEN_UP)
+            for future in futures:
+                client.listen(future, None)
+                future.cancel()
 
-    def __exit__(self, *_: object) -> None:
-        with suppress(FileNotFoundError):
-            os.unlink(self.path)
-        for one in (*self._lines, self._listener, self._bell, self._ring):
-            one.close()
+    def _serve(self, futures: list[Future[Any]], patience: float | None) -> bool:
+        """Until all are done, or one has failed; False if it gave way."""
+        latest = monotonic()
+        while not all(future.done() for future in futures):
+            if any(_failed(future) for future in futures):
+                return True
+            try:
+                number = self._news.get(timeout=HEED)
+            except Empty:
+                number = None
+            if number is not None:
+                latest = monotonic()
+                self._here.add(number)
+                if self._gone:
+                    self._client.write(futures[number], GO)
+            if self._gone:
+                continue
+            if len(self._here) >= min(len(futures), self._client.slots_for(self._settings)):
+                self._gone = True
+                self._tell(futures, GO)
+            elif self._here and patience is not None and monotonic() > latest + patience:
+                self._tell(futures, GIVE_WAY)
+                return False
+        return True
 
-    def serve(self, futures: Sequence[Future[Any]]) -> None:
-        """Until all are done, or one has failed."""
-        for future in futures:
-            future.add_done_callback(self._on_done)
-        with selectors.DefaultSelector() as selector:
-            selector.register(self._listener, selectors.EVENT_READ)
-            selector.register(self._bell, selectors.EVENT_READ)
-            while not all(future.done() for future in futures):
-                if any(_failed(future) for future in futures):
-                    return
-                for key, _ in selector.select():
-                    if key.fileobj is self._listener:
-                        line, _ = self._listener.accept()
-                        self._lines.add(line)
-                        selector.register(line, selectors.EVENT_READ)
-                    elif key.fileobj is self._bell:
-                        self._bell.recv(4096)
-                    else:
-                        # it never writes: its slot has died, and the task will come again from another
-                        assert isinstance(key.fileobj, socket.socket)
-                        selector.unregister(key.fileobj)
-                        self._lines.discard(key.fileobj)
-                        key.fileobj.close()
-                if self._gone or len(self._lines) >= len(futures):
-                    self._gone = True
-                    for line in self._lines:
-                        with suppress(OSError):
-                            line.send(GO)
-                        with suppress(KeyError):
-                            selector.unregister(line)
-                        line.close()
-                    self._lines.clear()
+    def _tell(self, futures: list[Future[Any]], text: bytes) -> None:
+        for number in self._here:
+            self._client.write(futures[number], text)
 
-    def _on_done(self, _: object) -> None:
-        # a full pipe is as good a wake-up as one more byte, a closed one needs none
-        with suppress(OSError):
-            self._ring.send(GO)
+
+def _single(future: Future[Any]) -> Any:
+    value = future.result()
+    if isinstance(value, Partial):
+        raise value.error
+    return value[0]
 
 
 def _failed(future: Future[Any]) -> bool:
