@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """The client's end of its link, with futures for holders; line.pyx says why it is apart."""
+from libc.stdint cimport uint64_t
+
 from covey.link.asker cimport Asker
 from covey.client.futures cimport FutureCore
 from covey.wire.bale cimport Bale
@@ -22,5 +24,6 @@ cdef class Line:
     cdef int on_outcomes(self, Bale* bale) except -1
     cdef int on_started(self, Bale* bale) except -1
     cdef int on_output(self, Bale* bale) except -1
+    cdef str task_of(self, uint64_t ticket)
     cdef int on_refusal(self, int kind, Bale* bale) except -1
     cdef int finish(self, FutureCore future, const OutcomeRecord* record, Bale* bale) except -1

@@ -69,7 +69,9 @@ cdef int doer_take(Doer* self, QueuedTask* task, bint wait) noexcept nogil
 # The outcome of the current task. Frames of `bale` (ownership passes) go behind it; NULL: none.
 cdef int doer_put_outcome(
     Doer* self, uint64_t ticket, int status, uint32_t run_us, const unsigned char* payload, size_t size, Bale* bale) noexcept nogil
-cdef int doer_put_output(Doer* self, uint64_t ticket, uint32_t stream, const unsigned char* text, size_t size) noexcept nogil
+# What a task wrote. The first `host` bytes of the text name this machine (see OutputRecord).
+cdef int doer_put_output(
+    Doer* self, uint64_t ticket, int stream, size_t host, const unsigned char* text, size_t size) noexcept nogil
 cdef void doer_bye(Doer* self, uint32_t reason, Bale* bale) noexcept nogil
 # The attendant's work; returns when the end is closed. Never touches Python.
 cdef void doer_attend(Doer* self) noexcept nogil

@@ -424,10 +424,12 @@ cdef int doer_put_outcome(
     return 0
 
 
-cdef int doer_put_output(Doer* self, uint64_t ticket, uint32_t stream, const unsigned char* text, size_t size) noexcept nogil:
+cdef int doer_put_output(
+    Doer* self, uint64_t ticket, int stream, size_t host, const unsigned char* text, size_t size) noexcept nogil:
     cdef OutputRecord record
     record.ticket = ticket
-    record.stream = stream
+    record.stream = <uint16_t> stream
+    record.host = <uint16_t> host
     record.length = <uint32_t> size
     PyThread_acquire_lock(self.lock, 1)
     _tell(self, OUTPUT, &record, sizeof(record), text, size, NULL)
