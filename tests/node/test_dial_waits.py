@@ -28,7 +28,8 @@ def test_waiting_for_one_who_does_not_answer_takes_no_core() -> None:
         thread = threading.Thread(target=run)
         thread.start()
         try:
-            loop.dial(f"tcp://127.0.0.1:{mute.getsockname()[1]}", False, (keys.broker, keys.own.public, keys.own.secret))
+            address = f"tcp://127.0.0.1:{mute.getsockname()[1]}"
+            loop.dial(address, False, (keys.broker, keys.own.public, keys.own.secret))
             begun = time.monotonic()
             line, _ = mute.accept()
             with line:

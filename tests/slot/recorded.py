@@ -2,7 +2,8 @@
 """Slot code that changes its whole process (its streams, its logging), run in a process of its own.
 
 `run_in_slot(program)` runs the program's lines where `sent` is the list of (stream, bytes) that were handed over,
-`install()` makes it so, and `output` is covey.slot.output; it returns what `sent` held at the end, and the process.
+`install()` makes it so (with `host=` as on another machine than the caller's), and `output` is covey.slot.output; it
+returns what `sent` held at the end, and the process.
 """
 
 import ast
@@ -15,8 +16,8 @@ sys.path[:] = {path!r}
 from covey.slot import output
 import os
 sent = []
-def install(levels={{"": 30}}):
-    output.install(lambda stream, data: sent.append((stream, data)), levels)
+def install(levels={{"": 30}}, host=""):
+    output.install(lambda stream, data: sent.append((stream, data)), levels, host)
 def program():
 """
 

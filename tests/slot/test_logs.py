@@ -2,6 +2,7 @@
 """What a task logs: sealed in the slot, handled by the caller's loggers."""
 
 import logging
+import os
 import pickle
 
 import pytest
@@ -58,6 +59,23 @@ def test_arguments_and_tracebacks_travel_as_text() -> None:
     assert "ValueError: boom" in content["exc_text"]
 
 
+def test_a_record_says_where_it_was_made() -> None:
+    sent, _, _ = run_in_slot("""
+from covey import slot
+class Runner:
+    attempt = 2
+slot.number, slot.running = 7, Runner()
+install(host="lab7")
+import logging
+logging.getLogger("lab").warning("here")
+logging.getLogger("lab").warning("there", extra={"covey_host": "deeper"})
+""")
+    here, there = (pickle.loads(data) for _, data in sent)
+    assert (here["covey_host"], here["covey_slot"], here["covey_attempt"]) == (os.uname().nodename, 7, 2)
+    assert here["msg"] == "here", "the caller puts the prefix there"
+    assert there["covey_host"] == "deeper", "a record that a task of a task made keeps its own"
+
+
 def test_what_cannot_be_pickled_travels_as_its_repr() -> None:
     content = pickle.loads(seal_record(record(helper=lambda: None, weight=2.5)))
     assert "<lambda>" in content["helper"]
@@ -69,6 +87,20 @@ def test_the_callers_logger_handles_it(caplog: pytest.LogCaptureFixture) -> None
     (handled,) = caplog.records
     assert (handled.name, handled.levelno, handled.getMessage()) == ("lab", 40, "x = 3")
     assert handled.user == "ada"  # type: ignore[attr-defined]
+
+
+def test_a_formatter_may_use_where_it_came_from(caplog: pytest.LogCaptureFixture) -> None:
+    show(3, seal_record(record()), "square#3")
+    (handled,) = caplog.records
+    words = logging.Formatter("%(covey_host)s %(covey_task)s %(message)s").format(handled)
+    assert words == f"{os.uname().nodename} square#3 x = 3"
+
+
+def test_with_any_formatter_a_record_of_another_machine_is_known(caplog: pytest.LogCaptureFixture) -> None:
+    show(3, seal_record(record(msg="100 %s", args=("%d",))), "square#3", "lab7")
+    (handled,) = caplog.records
+    assert handled.getMessage() == "[lab7: square#3] 100 %d"
+    assert handled.covey_task == "square#3"  # type: ignore[attr-defined]
 
 
 def test_the_callers_level_decides(caplog: pytest.LogCaptureFixture) -> None:

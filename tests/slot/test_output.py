@@ -167,6 +167,32 @@ def test_records_are_never_cut() -> None:
     assert [data for stream, data in sent if stream == 2], "what is missing is said where people look"
 
 
+def test_for_a_caller_elsewhere_lines_are_whole() -> None:
+    sent, _, _ = run_in_slot("""
+install(host="lab7")
+print("one", end=" ", flush=True)
+assert sent == []
+assert output.pending
+print("line\\nand", end="")
+assert sent == [(1, b"one line\\n")], sent
+sys.stderr.write("a\\nb\\n")
+output.flush()
+assert not output.pending
+print("next task")
+""")
+    assert sent == [(1, b"one line\n"), (2, b"a\n"), (2, b"b\n"), (1, b"and\n"), (1, b"next task\n")]
+
+
+def test_the_prefixes_of_records_count_and_what_is_missing_is_a_line() -> None:
+    sent = Sent()
+    ration = Ration(3, sent, limit=100, toll=13)
+    for number in range(20):
+        ration.take(b"record%d" % (number % 10), whole=True)
+    ration.end()
+    assert sent.text.count(b"record") == 5 + 5
+    assert (2, b"[covey: 70 bytes left out here]\n") in sent
+
+
 def test_the_memory_for_the_tail_is_bounded() -> None:
     ration = Ration(1, Sent())
     for _ in range(100):

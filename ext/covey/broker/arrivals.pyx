@@ -25,8 +25,8 @@ from covey.link.post cimport letter_of_bale
 from covey.wire.bale cimport bale_drop, bale_hold
 from covey.wire.protocol cimport (
     ANSWER, ASKER, BAD_FIELD, BAD_NAME, BAD_PYTHON, BAD_VERSION, BYE, CANCEL, CREDIT, DOER, FORCE, FORGET, FUNCTION, HELLO,
-    LEAVING, NOT_ALLOWED, NOTE, OTHER_VERSION, OUTCOMES, OUTPUT, PIECES, QUERY, REFUSE, REFUSED, RESOURCES, RETRACT, RETRACTED, SETUP_FAILED,
-    STARTED, STOP, TASKS, WELCOME, WHO_ARE_YOU, CancelRecord, CreditRecord, ForgetRecord, FunctionRecord, Header,
+    LEAVING, NOT_ALLOWED, NOTE, OTHER_VERSION, OUTCOMES, OUTPUT, PIECES, QUERY, REFUSE, REFUSED, RESOURCES, RETRACT, RETRACTED,
+    SETUP_FAILED, STARTED, STOP, TASKS, WELCOME, WHO_ARE_YOU, CancelRecord, CreditRecord, ForgetRecord, FunctionRecord, Header,
     HelloRecord, NoteRecord, OutcomeRecord, OutputRecord, RefuseRecord, RetractedRecord, TaskRecord, TicketRecord,
     WelcomeRecord, wire_check)
 

@@ -28,5 +28,6 @@ cdef class Line:
     cdef int on_note(self, Bale* bale) except -1
     cdef int on_text(self, uint64_t ticket, bytes text) except -1
     cdef int listen(self, uint64_t ticket, object hear) except -1
+    cdef str task_of(self, uint64_t ticket)
     cdef int on_refusal(self, int kind, Bale* bale) except -1
     cdef int finish(self, FutureCore future, const OutcomeRecord* record, Bale* bale) except -1

@@ -26,7 +26,7 @@ from covey.link.post cimport Letter, letter_frames
 from covey.link.wake cimport wake_drain
 from covey.wire.bale cimport Bale, bale_drop, bale_of_buffers, bale_views
 from covey.wire.protocol cimport (
-    BROKEN, BYE, CANCELLED as WAS_CANCELLED, ERROR, LOST, NOTE, OUTCOMES, OUTPUT, POISONED, REFUSE, STARTED,
+    BROKEN, BYE, CANCELLED as WAS_CANCELLED, ERROR, LOG, LOST, NOTE, OUTCOMES, OUTPUT, POISONED, REFUSE, STARTED,
     TIMED_OUT, VALUE, Header, NoteRecord, OutcomeRecord, OutputRecord, RefuseRecord, TicketRecord)
 
 
@@ -191,7 +191,12 @@ cdef class Line:
         for _ in range((<Header*> bale.frames[0].data).count):
             record = <OutputRecord*> at
             at += sizeof(OutputRecord)
-            self.show(record.stream, (<const char*> at)[:record.length])
+            if record.host or record.stream == LOG:
+                self.show(
+                    record.stream, (<const char*> at)[record.host:record.length], self.task_of(record.ticket),
+                    (<const char*> at)[:record.host].decode(errors="replace"))
+            else:
+                self.show(record.stream, (<const char*> at)[:record.length])
             at += record.length
         return 0
 
@@ -229,6 +234,15 @@ cdef class Line:
                 for text in early:
                     hear(text)
         return 0
+
+    cdef str task_of(self, uint64_t ticket):
+        """What messages call the task; "" if there is none, or nobody waits for it any more."""
+        cdef void* holder = NULL
+        if ticket:
+            PyThread_acquire_lock(self.end.lock, 1)
+            holder = asker_peek_locked(&self.end, ticket)
+            PyThread_release_lock(self.end.lock)
+        return "" if holder == NULL else _label(<FutureCore> holder)
 
     cdef int on_refusal(self, int kind, Bale* bale) except -1:
         cdef RefuseRecord* record = <RefuseRecord*> (bale.frames[0].data + sizeof(Header))

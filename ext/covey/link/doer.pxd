@@ -12,6 +12,7 @@ for whoever finds this process dead.
 """
 from libc.stdint cimport int32_t, uint8_t, uint16_t, uint32_t, uint64_t
 from cpython.pythread cimport PyThread_type_lock
+from covey.link.notes cimport Notes
 from covey.link.post cimport Letter, LetterQueue
 from covey.link.wake cimport Wake
 from covey.wire.bale cimport Bale
@@ -54,10 +55,8 @@ cdef struct Doer:
     uint32_t* forgotten             # numbers that FORGET named
     uint32_t forgotten_count
     uint32_t forgotten_room
-    Bale* notes                     # to tasks that are here, oldest first; one record each
+    Notes notes                     # to tasks that are here
     bint unwanted                   # nobody waits for the current task any more
-    Wake note_wake                  # made by the first who waits for a note
-    bint listens                    # and that was done
     Buffer out                      # OUTCOMES not yet a letter
     uint32_t out_count
     double out_since
@@ -73,7 +72,9 @@ cdef int doer_take(Doer* self, QueuedTask* task, bint wait) noexcept nogil
 # The outcome of the current task. Frames of `bale` (ownership passes) go behind it; NULL: none.
 cdef int doer_put_outcome(
     Doer* self, uint64_t ticket, int status, uint32_t run_us, const unsigned char* payload, size_t size, Bale* bale) noexcept nogil
-cdef int doer_put_output(Doer* self, uint64_t ticket, uint32_t stream, const unsigned char* text, size_t size) noexcept nogil
+# What a task wrote. The first `host` bytes of the text name this machine (see OutputRecord).
+cdef int doer_put_output(
+    Doer* self, uint64_t ticket, int stream, size_t host, const unsigned char* text, size_t size) noexcept nogil
 cdef int doer_put_note(Doer* self, const unsigned char* text, size_t size) noexcept nogil
 # The next note to the current task, which is the caller's from then on; NULL: none came within `seconds`, or none will
 # ever come, because the task is not wanted any more, which `over` says.

@@ -6,6 +6,7 @@ from libc.stdlib cimport free, realloc
 from libc.string cimport memcpy, memset
 
 from covey.link.libzmq cimport ZMQ_FD, zmq
+from covey.link.notes cimport notes_drop, notes_free, notes_keep, notes_ring, notes_take, notes_ticket
 from covey.link.post cimport (
     SENT, bale_receive, clock_now, head_close, head_open, letter_free, letter_of, letter_send, queue_clear, queue_put,
     queue_take, socket_ready)
@@ -71,9 +72,7 @@ cdef void doer_free(Doer* self) noexcept:
     buffer_free(&self.out)
     wake_free(&self.worker_wake)
     wake_free(&self.attendant_wake)
-    if self.listens:
-        wake_free(&self.note_wake)
-    _drop_notes(self, 0)
+    notes_free(&self.notes)
     PyThread_free_lock(self.lock)
     memset(self, 0, sizeof(Doer))
 
@@ -86,23 +85,6 @@ cdef void _empty_queue(Doer* self) noexcept nogil:
         self.length -= 1
 
 
-cdef inline uint64_t _ticket_of(const Bale* note) noexcept nogil:
-    return (<NoteRecord*> (note.frames[0].data + sizeof(Header))).ticket
-
-
-cdef void _drop_notes(Doer* self, uint64_t ticket) noexcept nogil:
-    """Those to one task, or with 0 all."""
-    cdef Bale** at = &self.notes
-    cdef Bale* note
-    while at[0] != NULL:
-        note = at[0]
-        if ticket == 0 or _ticket_of(note) == ticket:
-            at[0] = note.next
-            bale_drop(note)
-        else:
-            at = &note.next
-
-
 cdef bint _is_here(const Doer* self, uint64_t ticket) noexcept nogil:
     cdef uint32_t i
     if ticket == self.current:
@@ -111,20 +93,6 @@ cdef bint _is_here(const Doer* self, uint64_t ticket) noexcept nogil:
         if self.queue[(self.head + i) & (self.room - 1)].ticket == ticket:
             return True
     return False
-
-
-cdef bint _keep_note(Doer* self, Bale* bale) noexcept nogil:
-    """False: its task is not here any more."""
-    cdef Bale** at = &self.notes
-    if not _is_here(self, _ticket_of(bale)):
-        return False
-    while at[0] != NULL:
-        at = &at[0].next
-    bale.next = NULL
-    at[0] = bale
-    if self.listens:
-        wake_ring(&self.note_wake)
-    return True
 
 
 cdef void _seal_out(Doer* self) noexcept nogil:
@@ -359,12 +327,11 @@ cdef void doer_receive_locked(Doer* self, Bale* bale) noexcept nogil:
         for i in range(count):
             if (<CancelRecord*> at)[i].ticket == self.current:
                 self.unwanted = True
-                if self.listens:
-                    wake_ring(&self.note_wake)
+                notes_ring(&self.notes)
             _take_out(self, (<CancelRecord*> at)[i].ticket)
-    elif kind == NOTE and count == 1:
-        if _keep_note(self, bale):
-            return
+    elif kind == NOTE and count == 1 and _is_here(self, notes_ticket(bale)):
+        notes_keep(&self.notes, bale)
+        return
     elif kind == STOP:
         self.stopping = True
         _empty_queue(self)
@@ -448,8 +415,8 @@ cdef int doer_put_outcome(
     record.run_us = run_us
     record.status = status
     PyThread_acquire_lock(self.lock, 1)
-    if self.notes != NULL:
-        _drop_notes(self, ticket)
+    if self.notes.first != NULL:
+        notes_drop(&self.notes, ticket)
     self.current = 0
     self.mark[0] = 0
     if bale != NULL:
@@ -478,10 +445,12 @@ cdef int doer_put_outcome(
     return 0
 
 
-cdef int doer_put_output(Doer* self, uint64_t ticket, uint32_t stream, const unsigned char* text, size_t size) noexcept nogil:
+cdef int doer_put_output(
+    Doer* self, uint64_t ticket, int stream, size_t host, const unsigned char* text, size_t size) noexcept nogil:
     cdef OutputRecord record
     record.ticket = ticket
-    record.stream = stream
+    record.stream = <uint16_t> stream
+    record.host = <uint16_t> host
     record.length = <uint32_t> size
     PyThread_acquire_lock(self.lock, 1)
     _tell(self, OUTPUT, &record, sizeof(record), text, size, NULL)
@@ -509,13 +478,13 @@ cdef int doer_put_note(Doer* self, const unsigned char* text, size_t size) noexc
 
 cdef int doer_listen(Doer* self) noexcept:
     cdef Wake made
-    if self.listens:
+    if self.notes.listens:
         return 0
     if wake_init(&made) < 0:
         return -1
     PyThread_acquire_lock(self.lock, 1)
-    self.note_wake = made
-    self.listens = True
+    self.notes.bell = made
+    self.notes.listens = True
     PyThread_release_lock(self.lock)
     return 0
 
@@ -526,17 +495,15 @@ cdef Bale* doer_take_note(Doer* self, double seconds, bint* over) noexcept nogil
     cdef double now
     PyThread_acquire_lock(self.lock, 1)
     while True:
-        note = self.notes
-        if note != NULL and _ticket_of(note) == self.current:
-            self.notes = note.next
+        note = notes_take(&self.notes, self.current)
+        if note != NULL:
             break
-        note = NULL
         over[0] = self.unwanted or self.closed
         now = clock_now()
         if over[0] or now >= end:
             break
         PyThread_release_lock(self.lock)
-        wake_wait(&self.note_wake, -1, -1, end - now, ASLEEP)
+        wake_wait(&self.notes.bell, -1, -1, end - now, ASLEEP)
         PyThread_acquire_lock(self.lock, 1)
     PyThread_release_lock(self.lock)
     return note

@@ -83,7 +83,8 @@ cdef class Runner:
     """Takes tasks from the broker at `address`, one at a time, until it is told to stop.
 
     `lifeline` is the reading end of a pipe that the node holds: when that end closes, the process dies.
-    `mark` is a file of eight bytes in which the node reads, should the process die, which task ran.
+    `mark` is a file of eight bytes in which the node reads, should the process die, which task ran. `far`: those who
+    ask are other programs than the node's own, so what tasks write is sent with this machine's name.
 
     >>> Runner("ipc:///tmp/covey-1-ab/broker", 1, 4711).run()    # doctest: +SKIP
     """
@@ -98,6 +99,7 @@ cdef class Runner:
     cdef dict streams                   # the namespace of covey.slot.output
     cdef str address
     cdef str host
+    cdef bytes sender                   # the host as it goes ahead of what tasks write; b"": the asker's own machine
     cdef uint32_t number
     cdef uint32_t pid
     cdef uint32_t window
@@ -111,7 +113,7 @@ cdef class Runner:
     def __init__(
             self, str address not None, uint32_t number, uint32_t pid, int kind=CPU, int32_t device=-1, uint32_t window=1024,
             uint64_t result_limit=1 << 30, uint64_t max_tasks=0, bint native=True, int lifeline=-1, int mark=-1,
-            double beat_every=2.0):
+            double beat_every=2.0, bint far=False):
         cdef uint64_t* mapped
         if doer_init(&self.end) < 0:
             raise OSError("a slot needs a lock and two pipes, and the system gives none: too many open files?")
@@ -120,6 +122,7 @@ cdef class Runner:
         self.luggage = {}
         self.address = address
         self.host = os.uname().nodename
+        self.sender = self.host.encode()[:255] if far else b""
         self.number = number
         self.pid = pid
         self.window = window
@@ -239,10 +242,12 @@ cdef class Runner:
 
     def output(self, uint32_t stream, bytes data not None):
         """Sends what the current task printed or logged (see `Stream` in the protocol); from any thread."""
-        cdef const unsigned char* text = <const unsigned char*> PyBytes_AS_STRING(data)
-        cdef size_t size = PyBytes_GET_SIZE(data)
+        cdef bytes signed = self.sender + data
+        cdef const unsigned char* text = <const unsigned char*> PyBytes_AS_STRING(signed)
+        cdef size_t size = PyBytes_GET_SIZE(signed)
+        cdef size_t host = PyBytes_GET_SIZE(self.sender)
         with nogil:
-            doer_put_output(&self.end, self.end.current, stream, text, size)
+            doer_put_output(&self.end, self.end.current, <int> stream, host, text, size)
 
     def write(self, bytes text not None):
         """A note from the current task to whoever asked for it."""

@@ -220,7 +220,8 @@ cdef packed struct OutcomeRecord:
 
 cdef packed struct OutputRecord:
     uint64_t ticket
-    uint32_t stream
+    uint16_t stream
+    uint16_t host               # so many bytes of the text, its first, name the machine; 0: it is the asker's own
     uint32_t length             # of the text that follows, UTF-8
 
 cdef packed struct NoteRecord:

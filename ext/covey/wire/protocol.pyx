@@ -93,6 +93,8 @@ cdef int _check_fields(int kind, const unsigned char* record, uint32_t length) n
     elif kind == OUTPUT:
         if (<const OutputRecord*> record).stream < STDOUT or (<const OutputRecord*> record).stream > LOG:
             return BAD_FIELD
+        if (<const OutputRecord*> record).host > min(length, <uint32_t> MAX_NAME):
+            return BAD_FIELD
     elif kind == HELLO:
         hello = <const HelloRecord*> record
         if hello.role < ASKER or hello.role > DOER or length > MAX_NAME:

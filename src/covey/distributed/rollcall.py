@@ -113,7 +113,7 @@ class _Roll:
         ]
         try:
             for number, future in enumerate(futures):
-                client.listen(future, lambda _, number=number: self._news.put(number))
+                client.listen(future, self._hearer(number))
                 future.add_done_callback(lambda _: self._news.put(None))
             client.flush()
             if not self._serve(futures, patience):
@@ -150,6 +150,9 @@ class _Roll:
                 self._tell(futures, GIVE_WAY)
                 return False
         return True
+
+    def _hearer(self, number: int) -> Callable[[bytes], None]:
+        return lambda _: self._news.put(number)
 
     def _tell(self, futures: list[Future[Any]], text: bytes) -> None:
         for number in self._here:

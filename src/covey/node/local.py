@@ -64,6 +64,7 @@ class LocalNode:
     the caller's. `on_broken` is told, from another thread and at most once, why no slot will ever run; `on_leave` is
     told when an asker wants the node to end, `on_word` what others ask or answer (see Keeper), `on_news` that somebody
     came or left. With `links` it may have no slots of its own, because it is going to have nodes below it (`machines`).
+    `far`: it serves other programs, so what its tasks print is sent with this machine's name.
     The slots come up while `start` has long returned; what is asked meanwhile waits for them.
 
     >>> node = LocalNode(max_cpu=2)    # doctest: +SKIP
@@ -87,6 +88,7 @@ class LocalNode:
         more_addresses: Sequence[str] = (),
         on_leave: Callable[[], None] | None = None,
         path: Sequence[str] | None = None,
+        far: bool = False,
         on_word: Callable[[str, int, str], None] | None = None,
         on_news: Callable[[], None] | None = None,
         on_broken: Callable[[CoveyError], None] | None = None,
@@ -116,7 +118,7 @@ class LocalNode:
             native = make_loop is None and self.settings.native and _native_is_possible()
             outfit = Outfit(
                 self.address, setup, max_tasks, self.settings.result_limit, native, self.settings.beat_every, name,
-                path,
+                path, far,
             )
             self._loop = (make_loop or _loop_maker(native))(
                 self.settings, self.address, self.inproc, *more_addresses

@@ -33,7 +33,8 @@ class Outfit:
     """The settings of a slot.
 
     `setup` is the sealed `(initializer, initargs)`: bytes and large buffers. `node` is its node's name, if it has one.
-    `path` is the slot's `sys.path`; None: that of the process that runs here.
+    `path` is the slot's `sys.path`; None: that of the process that runs here. `far`: its tasks come from other
+    programs.
     """
 
     address: str
@@ -44,6 +45,7 @@ class Outfit:
     beat_every: float = 2.0
     node: str | None = None
     path: Sequence[str] | None = None
+    far: bool = False
 
     def pack(self) -> bytes:
         """The file's content: this, and what the slot takes over from the process that runs here."""
@@ -62,6 +64,7 @@ class Outfit:
             "native": self.native,
             "beat_every": self.beat_every,
             "node": self.node,
+            "far": self.far,
         }
         return marshal.dumps(content)
 

@@ -76,6 +76,7 @@ class NodeServer:
             offer=offer if slots else _nothing_of(offer),
             name=name,
             links=True,
+            far=True,
             more_addresses=(pipe,) if pipe is not None else (),
             on_leave=self._done.set,
             on_word=self._on_word,

@@ -5,12 +5,14 @@ Why an import hook: logging costs 8 ms to import, and many a slot never logs. Th
 the moment when somebody imports logging, which is before anybody can configure it, so that a module's
 `basicConfig` finds a configured root and leaves it alone.
 
-May not know: links. Guarantees: a record that cannot be pickled goes as far as its text goes; levels are the
-caller's, so what the caller would drop is not sent.
+May not know: links, what the caller calls the task. Guarantees: a record that cannot be pickled goes as far as its
+text goes; it says where it was made; levels are those of who started the slot, so what that one would drop is not sent.
 """
 
 import os
 import sys
+
+from covey import slot
 
 __all__ = ["install"]
 
@@ -91,11 +93,19 @@ def _set_handler(send: "SendRecord", levels: "Mapping[str, int]", owner: int) ->
 
 
 def seal_record(record: "logging.LogRecord") -> bytes:
-    """The record as bytes: its arguments become part of its message, its traceback becomes text."""
+    """The record as bytes: its arguments become part of its message, its traceback becomes text, and where it was made
+    stands in it as `covey_host`, `covey_slot` and `covey_attempt`."""
     import logging
     import pickle
 
-    content = dict(record.__dict__)
+    runner = slot.running
+    # The record's own last: one that came to this task from a slot of its own says where that was.
+    content = {
+        "covey_host": os.uname().nodename,
+        "covey_slot": slot.number,
+        "covey_attempt": runner.attempt if runner is not None else 0,
+        **record.__dict__,
+    }
     content["msg"] = record.getMessage()
     content["args"] = None
     if record.exc_info and not record.exc_text:

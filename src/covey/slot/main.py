@@ -68,12 +68,13 @@ def main(
             lifeline=lifeline,
             mark=mark,
             beat_every=outfit["beat_every"],
+            far=outfit["far"],
         )
         slot.running = runner
         runner.connect()
         from covey.slot import output
 
-        output.install(runner.output, outfit["levels"])
+        output.install(runner.output, outfit["levels"], os.uname().nodename if outfit["far"] else "")
         if outfit["setup"] is not None:
             _set_up(runner, log, outfit["setup"])
         os.write(log, slot.UP)

@@ -7,8 +7,9 @@ lines; C code that prints writes to the descriptors, which are the caller's own 
 
 May not know: links, frames, which task runs (the runner adds that). Guarantees: what a task wrote is handed
 over before its outcome (the runner calls `flush` if `pending` says so); at most twice LIMIT bytes a task and
-stream, its beginning and its end, with a line that says what is missing; a forked child of a task writes to
-the descriptors, since it has no link.
+stream, its beginning and its end, with a line that says what is missing; where the caller will put a prefix before
+each line, only whole lines are handed over, and the prefixes count; a forked child of a task writes to the
+descriptors, since it has no link.
 """
 
 import io
@@ -17,7 +18,7 @@ import sys
 from _thread import RLock
 from collections import deque
 
-__all__ = ["LIMIT", "LOG", "STDERR", "STDOUT", "flush", "install", "pending", "remove"]
+__all__ = ["LIMIT", "LOG", "STDERR", "STDOUT", "Ration", "boundary", "flush", "install", "pending", "remove"]
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -33,6 +34,9 @@ LOG = 3
 # Of what a task writes, so many bytes are sent as they come, and as many again, the last ones, at its end.
 LIMIT = 64 * 1024
 
+# What a task's name and its brackets take of a line, about: its name is the caller's affair.
+_TASK = 24
+
 pending: bool = False
 """Whether anything was written since the last `flush`."""
 
@@ -40,12 +44,16 @@ _rations: "list[Ration]" = []
 
 
 class Ration:
-    """The share of one stream that one task may send: its head at once, its tail at the end."""
+    """The share of one stream that one task may send: its head at once, its tail at the end.
 
-    def __init__(self, stream: int, send: "Send", limit: int = LIMIT) -> None:
+    `toll` is what each piece costs besides its bytes, where it is of use as a whole only: the prefix it will get.
+    """
+
+    def __init__(self, stream: int, send: "Send", limit: int = LIMIT, toll: int = 0) -> None:
         self._stream = stream
         self._send = send
         self._limit = limit
+        self._toll = toll
         self._head_left = limit
         self._tail: deque[bytes] = deque()
         self._tail_size = 0
@@ -60,19 +68,19 @@ class Ration:
 
     def _take(self, data: bytes, whole: bool) -> None:
         if self._head_left > 0 and not self._tail:
-            cut = len(data) if whole else _boundary(data, self._head_left)
-            self._head_left -= len(data)
+            cut = len(data) if whole else boundary(data, self._head_left)
+            self._head_left -= len(data) + self._toll
             if cut:
                 self._send(self._stream, data[:cut])
             data = data[cut:]
             if not data:
                 return
         self._tail.append(data)
-        self._tail_size += len(data)
-        while self._tail_size - len(self._tail[0]) >= self._limit:
+        self._tail_size += len(data) + self._toll
+        while self._tail_size - len(self._tail[0]) - self._toll >= self._limit:
             self._drop(len(self._tail[0]))
         if self._tail_size > self._limit and not whole:
-            self._drop(_boundary(self._tail[0], self._tail_size - self._limit))
+            self._drop(boundary(self._tail[0], self._tail_size - self._limit))
 
     def end(self) -> None:
         """The task has ended: what was kept goes out, and the next task begins afresh."""
@@ -80,7 +88,10 @@ class Ration:
             tail, left_out = self._tail, self._left_out
             self._head_left, self._tail, self._tail_size, self._left_out = self._limit, deque(), 0, 0
         if left_out:
-            sentence = f"\n[covey: {left_out:,} bytes left out here]\n"
+            sentence = f"[covey: {left_out:,} bytes left out here]\n"
+            if not self._toll:
+                # What stands before it may be half a line.
+                sentence = f"\n{sentence}"
             self._send(STDERR if self._stream == LOG else self._stream, sentence.encode())
         for data in tail:
             self._send(self._stream, data)
@@ -91,9 +102,11 @@ class Ration:
         self._tail_size -= size
         if size < len(first):
             self._tail.appendleft(first[size:])
+        else:
+            self._tail_size -= self._toll
 
 
-def _boundary(data: bytes, cut: int) -> int:
+def boundary(data: bytes, cut: int) -> int:
     """The last place not behind `cut` where no UTF-8 character is split."""
     if cut >= len(data):
         return len(data)
@@ -136,10 +149,18 @@ class _Lines(io.TextIOWrapper):
         return super().write(text)
 
 
-def install(send: "Send", levels: "Mapping[str, int]") -> None:
-    """Sends from now on what is printed and logged here to `send(stream, data)`."""
+def install(send: "Send", levels: "Mapping[str, int]", host: str = "") -> None:
+    """Sends from now on what is printed and logged here to `send(stream, data)`. With `host`, this machine's name, the
+    caller will put it, and the task's, before each line."""
     global pending
-    out, err, log = (Ration(stream, send) for stream in (STDOUT, STDERR, LOG))
+    toll = len(host) + _TASK if host else 0
+    printed: type[Ration] = Ration
+    if host:
+        from covey.slot.lines import LineRation
+
+        printed = LineRation
+    out, err = (printed(stream, send, toll=toll) for stream in (STDOUT, STDERR))
+    log = Ration(LOG, send, toll=toll)
     _rations[:] = [out, err, log]
     sys.stdout = _Lines(_Pipe(1, out), encoding="utf-8", errors="backslashreplace", line_buffering=True)  # type: ignore[arg-type]
     sys.stderr = _Lines(_Pipe(2, err), encoding="utf-8", errors="backslashreplace", line_buffering=True)  # type: ignore[arg-type]

@@ -6,7 +6,8 @@ def die_with_parent(parent: int) -> None: ...
 
 # Takes tasks from the broker at `address`, one at a time, until it is told to stop. `lifeline` is the reading
 # end of a pipe that the node holds: when the other end closes, the process exits, whatever it is doing. `mark` is
-# a file of eight bytes, in which the node reads, should the process die, which task ran.
+# a file of eight bytes, in which the node reads, should the process die, which task ran. `far`: what tasks write is
+# sent with this machine's name.
 class Runner:
     def __init__(
         self,
@@ -22,6 +23,7 @@ class Runner:
         lifeline: int = -1,
         mark: int = -1,
         beat_every: float = 2.0,
+        far: bool = False,
     ) -> None: ...
     # Starts the I/O thread and says HELLO; does not wait for the answer.
     def connect(self) -> None: ...
@@ -37,7 +39,7 @@ class Runner:
     def close(self) -> None: ...
     # A note from the current task to whoever asked for it.
     def write(self, text: bytes) -> None: ...
-    # The next note to the current task. None: there was none within `timeout` seconds, or nobody wants the task any more.
+    # The next note to the current task. None: there was none within `timeout` seconds, or nobody wants the task now.
     def hear(self, timeout: float | None = None) -> bytes | None: ...
     # Sends what the current task printed or logged (`enum Stream` of the protocol). From any thread; never raises.
     def output(self, stream: int, data: bytes) -> None: ...
