@@ -68,7 +68,7 @@ def test_slots_are_free_again_when_the_caller_is_killed(lab: Lab) -> None:
                 time.sleep(0.01)        # work
 
         held = other.submit(hold, str(file))
-        wait_until(held.running)
+        wait_until(held.running, lambda: str(other.statistics()))
         caller = lab.alpha.script(HALF_THERE.format(machines=[lab.beta.ip]))
         caller.wait_printed("half there")
         caller.kill()

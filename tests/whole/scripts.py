@@ -64,17 +64,10 @@ class Running:
         assert self.process.stdout is not None
         return self.process.stdout.readline().strip()
 
-    def interrupt(self, *, again: bool = False) -> tuple[float, str]:
-        """Ctrl-C; the seconds it took to end, and what it said on stderr. `again`: a second one if need be."""
+    def interrupt(self) -> tuple[float, str]:
+        """Ctrl-C; the seconds it took to end, and what it said on stderr."""
         began = monotonic()
         os.killpg(self.process.pid, signal.SIGINT)
-        if again:
-            try:
-                _, errors = self.process.communicate(timeout=3)
-                return monotonic() - began, errors
-            except subprocess.TimeoutExpired:
-                began = monotonic()
-                os.killpg(self.process.pid, signal.SIGINT)
         _, errors = self.process.communicate(timeout=DEADLINE)
         return monotonic() - began, errors
 

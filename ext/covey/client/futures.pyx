@@ -10,7 +10,7 @@ May not know: parcels, sockets. Guarantees: a state changes under the Condition 
 under the GIL in one stretch without a Python call if there is none; so no wake-up is lost.
 """
 from concurrent.futures import CancelledError, Future as StandardFuture, TimeoutError as FutureTimeout
-from threading import Condition
+from threading import Condition, Event
 from time import monotonic
 
 from cpython.ref cimport PyObject
@@ -43,6 +43,30 @@ cdef tuple NAMES = ("PENDING", "RUNNING", "CANCELLED", "CANCELLED_AND_NOTIFIED",
 cdef tuple NOTHING = ()
 
 
+class _AttentiveEvent(Event):
+    """An event whose waiters look up now and then, see ATTENTIVE."""
+
+    def wait(self, timeout=None):
+        end = None if timeout is None else monotonic() + timeout
+        while end is None or monotonic() < end:
+            if super().wait(ATTENTIVE if end is None else min(ATTENTIVE, max(0.0, end - monotonic()))):
+                return True
+        return self.is_set()
+
+
+class _Waiters(list):
+    """Who waits for a future in `concurrent.futures.wait` and its like, which themselves would sleep through a Ctrl-C."""
+
+    __slots__ = ()
+
+    def append(self, waiter):
+        event = getattr(waiter, "event", None)
+        # It has just been made, and nobody waits for it yet.
+        if type(event) is Event and not event.is_set():
+            waiter.event = _AttentiveEvent()
+        super().append(waiter)
+
+
 cdef class FutureCore:
     """The part of a `Future` that is compiled; never made alone."""
 
@@ -54,7 +78,7 @@ cdef class FutureCore:
             if self.condition is None:
                 if not PyObject_GC_IsTracked(<PyObject*> self):
                     PyObject_GC_Track(<void*> self)
-                self.waiters = []
+                self.waiters = _Waiters()
                 self.callbacks = []
                 self.condition = condition
         return self.condition
