@@ -39,6 +39,7 @@ from covey.codec import parcel
 from covey.codec.functions import callable_name
 from covey.errors import ClientClosed, CoveyError, ForkedClient, LinkRefused
 from covey.node.local import LocalNode
+from covey.slot import WHOLE_SHARE
 
 if TYPE_CHECKING:
     from concurrent.futures import Future
@@ -108,6 +109,7 @@ class Client(Exchange, Executor):
         self._node: LocalNode | None = None
         self._address = ""
         self._gpu_slots = 0
+        self._slots_per_gpu = 1
         self._last_totals: Mapping[str, int] | None = None
         self._runner: InlineRunner | None = None
         if inline:
@@ -145,6 +147,7 @@ class Client(Exchange, Executor):
             wishes |= {"max_cpu": 0, "max_gpu": 0}
         node = LocalNode(on_broken=on_broken, links=bool(far.machines), **wishes)
         self._gpu_slots = node.gpu_slots
+        self._slots_per_gpu = max(1, node.settings.slots_per_gpu)
         slots = node.count - node.gpu_slots
         self._node = node
         self._address = node.address
@@ -231,7 +234,7 @@ class Client(Exchange, Executor):
         priority: int | None = None,
         timeout: float | None = None,
         retries: int | None = None,
-        gpu: int | None = None,
+        gpu: float | None = None,
     ) -> Options:
         """A view of this client whose tasks carry settings; it has submit, map and imap_unordered.
 
@@ -239,7 +242,7 @@ class Client(Exchange, Executor):
             priority: among the tasks of this client a higher one goes first; 0 is the default.
             timeout: seconds that a call may run; then its slot is killed and the call raises TaskTimeout.
             retries: how often a call that raised is tried again.
-            gpu: 1 for a slot that has a GPU.
+            gpu: 1 for a slot that has a GPU, 0.25 for one on a GPU that up to four such calls share.
 
         >>> import covey
         >>> with covey.Client(inline=True) as client:
@@ -247,7 +250,7 @@ class Client(Exchange, Executor):
         8
         """
         settings = checked(
-            PLAIN, priority=priority, timeout=timeout, retries=retries, gpu=gpu, gpu_slots=self.gpu_slots
+            PLAIN, priority=priority, timeout=timeout, retries=retries, gpu=gpu, count_gpus=self.count_gpus
         )
         return Options(self, settings)
 
@@ -433,8 +436,21 @@ class Client(Exchange, Executor):
         """How many calls with these settings run at once."""
         if self._runner is not None:
             return 1
-        cpu = self.slots if settings.needs & NEEDS_CPU else 0
-        return max(1, cpu + (self.gpu_slots if settings.needs & NEEDS_GPU else 0))
+        cpu = 0
+        if settings.needs & NEEDS_CPU:
+            cpu = self.slots if settings.needs & NEEDS_CPU == NEEDS_CPU else self._slots_without_gpu()
+        if not settings.needs & NEEDS_GPU:
+            return max(1, cpu)
+        on_one = min(WHOLE_SHARE // settings.share, self._slots_per_gpu) if settings.share else 1
+        return max(1, cpu + self.gpu_slots * on_one)
+
+    def _slots_without_gpu(self) -> int:
+        """The CPU slots of machines that have no GPU, for calls that prefer one."""
+        node = self._node
+        if node is None:
+            return super().slots
+        own = 0 if node.gpu_slots else node.count
+        return own + (node.machines.capacity[0] if node.machines is not None else 0)
 
     def wait_machines(self, timeout: float = 5.0) -> dict[str, str]:
         """Waits until every machine offers its slots or was tried in vain; names and returns those that are not there.
@@ -462,9 +478,22 @@ class Client(Exchange, Executor):
 
     @property
     def gpu_slots(self) -> int:
-        """How many slots have a GPU; they run the calls that ask for one. 0 for another client's flock."""
+        """How many GPUs there are for the calls that ask for one, however many share it. 0: another client's flock."""
         node = self._node
         return self._gpu_slots + (node.machines.capacity[1] if node is not None and node.machines is not None else 0)
+
+    def count_gpus(self) -> int:
+        """As `gpu_slots`, but where there is none yet, those of other machines are waited for.
+
+        >>> import covey
+        >>> covey.Client(inline=True).count_gpus()
+        0
+        """
+        machines = self._node.machines if self._node is not None else None
+        if machines is not None:
+            # Longer than until they have settled: a machine's first slot may be there before its GPU's is.
+            machines.wait(lambda: self.gpu_slots > 0, 5.0)
+        return self.gpu_slots
 
     @property
     def closed(self) -> bool:
