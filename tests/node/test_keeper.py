@@ -387,14 +387,16 @@ def test_a_slot_beside_others_on_a_gpu_is_replaced_there(keep: Keep, loop: FakeL
     keep(HOLD, seats=seats_of(0, [Gpu("GPU-a", "Fake", 8, 8, 0), Gpu("GPU-b", "Fake", 8, 8, 1)]))
     loop.order("share", 5000, b"")
     fourth = loop.pid_of(4)
-    assert (device_of(fourth), device_of(loop.pid_of(3))) == ("GPU-b", "GPU-a")
+    wait_shown(fourth, "GPU-b")
+    wait_shown(loop.pid_of(3), "GPU-a")
     os.kill(fourth, signal.SIGKILL)
-    assert device_of(loop.pid_of(4, 1)) == "GPU-b"
+    wait_shown(loop.pid_of(4, 1), "GPU-b")
 
 
-def device_of(pid: int) -> str:
-    entries = Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
-    return next(entry.partition(b"=")[2].decode() for entry in entries if entry.startswith(b"CUDA_VISIBLE_DEVICES="))
+def wait_shown(pid: int, gpu: str) -> None:
+    # Not at once: before it becomes a slot it is a copy of this process.
+    wanted = f"CUDA_VISIBLE_DEVICES={gpu}".encode()
+    wait_until(lambda: wanted in Path(f"/proc/{pid}/environ").read_bytes().split(b"\0"))
 
 
 def test_where_there_is_no_gpu_nobody_is_started_for_a_part_of_one(keep: Keep, loop: FakeLoop) -> None:
