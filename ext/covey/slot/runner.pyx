@@ -252,7 +252,8 @@ cdef class Runner:
             try:
                 record = <FunctionRecord*> (bale.frames[0].data + sizeof(Header))
                 function = self.load(
-                    (<const char*> (record + 1))[:record.length], bale_views(bale, 1) or (), partial(self._unpack, number))
+                    (<const char*> (record + 1))[:record.length], bale_views(bale, 1) or (), partial(self._unpack, number),
+                    self._set_up)
             except Exception as error:
                 function = _Unusable(error)
             finally:
@@ -269,6 +270,11 @@ cdef class Runner:
         from covey.slot.worlds import receive
 
         self.worn = self.luggage[number] = receive(tags, blobs)
+
+    def _set_up(self, *setup):
+        from covey.slot.setups import set_up
+
+        set_up(*setup)
 
     cdef int _wear(self, uint32_t number) except -1:
         cdef object luggage = self.luggage.get(number)

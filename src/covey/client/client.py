@@ -35,8 +35,7 @@ from covey.client.progress import maybe_progress
 from covey.client.results import Results
 from covey.client.statistics import Statistics, statistics_of
 from covey.client.where import Elsewhere, elsewhere
-from covey.codec import parcel
-from covey.codec.functions import callable_name
+from covey.codec.functions import Setup, callable_name
 from covey.errors import ClientClosed, CoveyError, ForkedClient, LinkRefused
 from covey.node.local import LocalNode
 from covey.slot import WHOLE_SHARE
@@ -65,7 +64,7 @@ class Client(Exchange, Executor):
         gpus: which GPUs, as indices or uuids; None those that CUDA_VISIBLE_DEVICES shows, else all.
         min_gpu_memory: leave out GPUs that have fewer bytes free.
         inline: run everything in this process, so that a debugger works.
-        initializer, initargs: called once in every slot before its first task.
+        initializer, initargs: called once in every slot before this client's first task there, on other machines too.
         max_tasks_per_slot: replace a slot after so many tasks.
         progress: the default of `map(progress=)`: True a bar, False none, None where somebody looks.
 
@@ -120,8 +119,11 @@ class Client(Exchange, Executor):
             self.submit = self._runner.submit  # type: ignore[method-assign, assignment]
             self._closed = False
             return
+        setup = None if initializer is None else Setup(initializer, initargs)
         if isinstance(where, str) and where.startswith(("ipc://", "inproc://")):
             super().__init__(where, settings_module.read())
+            if setup is not None:
+                self.book.bring(setup)
         else:
             self._start_node(
                 elsewhere(where, machines, port, named_pipe, authkey, settings_module.read()),
@@ -129,13 +131,13 @@ class Client(Exchange, Executor):
                 max_gpu=max_gpu,
                 gpus=gpus,
                 min_gpu_memory=min_gpu_memory,
-                setup=None if initializer is None else parcel.seal((initializer, tuple(initargs))),
+                setup=setup,
                 max_tasks=max_tasks_per_slot or 0,
             )
         self._closed = False
         closing.enrol(self)
 
-    def _start_node(self, far: Elsewhere, **wishes: Any) -> None:
+    def _start_node(self, far: Elsewhere, *, setup: Setup | None, **wishes: Any) -> None:
         myself = weakref.ref(self)
 
         def on_broken(error: CoveyError) -> None:
@@ -145,7 +147,8 @@ class Client(Exchange, Executor):
 
         if far.all_of_it:
             wishes |= {"max_cpu": 0, "max_gpu": 0}
-        node = LocalNode(on_broken=on_broken, links=bool(far.machines), **wishes)
+        sealed = None if setup is None else (setup.data, setup.buffers, setup.token)
+        node = LocalNode(on_broken=on_broken, links=bool(far.machines), setup=sealed, **wishes)
         self._gpu_slots = node.gpu_slots
         self._slots_per_gpu = max(1, node.settings.slots_per_gpu)
         slots = node.count - node.gpu_slots
@@ -162,6 +165,9 @@ class Client(Exchange, Executor):
             super().__init__(node.inproc, node.settings, max(1, slots))
             # Slots on other machines have none of the user's own modules.
             self.book.ship = bool(far.machines)
+            if setup is not None and far.machines:
+                # Nor have they run it at their start, as our own have.
+                self.book.bring(setup)
         except BaseException:
             node.close(kill=True)
             raise
@@ -545,11 +551,6 @@ def _require_setup(
         raise ValueError(
             f"Client(where={where!r}): a broker on a network is found through its connection file (where='FILE'), and "
             "a node that listens through machines=['host:port']"
-        )
-    if initializer is not None and (machines or where is not None):
-        raise ValueError(
-            "Client(initializer=…): slots on other machines serve others too, so no client may prepare them; do it in "
-            "the function, at its first call"
         )
     if max_cpu == 0 and not isinstance(max_cpu, bool) and not machines:
         raise ValueError(

@@ -59,7 +59,7 @@ class LocalNode:
     """A broker and its slots on this machine, for as long as this object is open.
 
     `offer` is what of the machine it may use; without one it looks for itself, under `max_cpu`, `max_gpu`, `gpus` and
-    `min_gpu_memory`. `setup` is the sealed `(initializer, initargs)`. `path` is the slots' `sys.path`, where it is not
+    `min_gpu_memory`. `setup` is a client's initializer, as in Outfit. `path` is the slots' `sys.path`, where it is not
     the caller's. `on_broken` is told, from another thread and at most once, why no slot will ever run; `on_leave` is
     told when an asker wants the node to end, `on_word` what others ask or answer (see Keeper), `on_news` that somebody
     came or left. With `links` it may have no slots of its own, because it is going to have nodes below it (`machines`).
@@ -80,7 +80,7 @@ class LocalNode:
         min_gpu_memory: int = 0,
         offer: Offer | None = None,
         name: str | None = None,
-        setup: tuple[bytes, Sequence[bytes | bytearray | memoryview | PickleBuffer]] | None = None,
+        setup: tuple[bytes, Sequence[bytes | bytearray | memoryview | PickleBuffer], bytes] | None = None,
         max_tasks: int = 0,
         links: bool = False,
         more_addresses: Sequence[str] = (),
