@@ -140,7 +140,10 @@ class TaskTimeout(CoveyError, TimeoutError):
 
 
 class InitializerFailed(CoveyError, BrokenExecutor):
-    """`initializer=` raised in a slot, so that no slot can take tasks; its error is the `__cause__`."""
+    """`initializer=` raised in a slot, so that no call of its client can run there; its error is the `__cause__`.
+
+    Where it raises in one of the client's own slots, it would in all of them: that client takes no calls any more.
+    """
 
 
 class SlotsWillNotStart(CoveyError, BrokenExecutor):

@@ -80,6 +80,9 @@ class Settings:
 
     # At most so many CPUs, for machines whose limits covey cannot see; -1 leaves one. None: as many as there are.
     max_cpu: int | None = None
+    # Slots on one GPU, at most, once tasks ask for a part of it: each is a process, and CUDA takes some hundred MiB of
+    # the GPU's memory for it. 1: no GPU is shared. Loops above count on as many, so give all machines the same.
+    slots_per_gpu: int = 8
     # What a stopping slot gets for the task it runs, before it is killed.
     grace: float = 2.0
 

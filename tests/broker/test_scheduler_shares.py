@@ -95,6 +95,32 @@ def test_a_loop_has_as_many_units_as_devices() -> None:
     assert loop == 0
 
 
+def test_a_loop_runs_no_more_at_once_than_its_gpus_have_slots() -> None:
+    stage = Stage(slots_per_gpu=3)
+    stage.measure(0.2)
+    first = stage.doer(kind=GPU, capacity=2, relays=True)
+    stage.tasks(9, needs=ON_GPU, share=1)
+    (order, *_) = stage.decide()
+    assert stage.board.totals().running == 6
+    second = stage.doer(kind=GPU, capacity=1, relays=True)
+    assert [doer for _, doer in stage.assigned()] == [second] * 3, "what is begun is full, however little is taken"
+    stage.outcome(order)
+    stage.board.doer_resized(first, 1, 100, stage.now)
+    stage.check()
+    assert stage.board.totals().running == 6
+    stage.board.doer_resized(first, 0, 0, stage.now)
+    stage.check()
+    assert stage.board.totals().running == 3
+
+
+def test_a_share_at_a_loop_without_sharing_takes_a_whole_gpu() -> None:
+    stage = Stage(slots_per_gpu=0)
+    stage.measure(0.2)
+    loops = [stage.doer(kind=GPU, capacity=1, relays=True) for _ in range(2)]
+    stage.tasks(2, needs=ON_GPU, share=5000)
+    assert sorted(doer for _, doer in stage.assigned()) == loops
+
+
 def test_a_share_is_of_gpus_only() -> None:
     stage = Stage()
     stage.doer(capacity=1, window=1)

@@ -10,7 +10,7 @@ from covey.client.options import NEEDS_GPU, TaskSettings, checked
 
 def settings(gpu_slots=0, **given):
     wishes = {"priority": None, "timeout": None, "retries": None, "gpu": None, **given}
-    return checked(TaskSettings(), gpu_slots=gpu_slots, **wishes)
+    return checked(TaskSettings(), count_gpus=lambda: gpu_slots, **wishes)
 
 
 def test_nothing_given_changes_nothing():
@@ -28,6 +28,39 @@ def test_a_gpu_is_taken_where_there_is_one():
 
 
 @pytest.mark.parametrize(
+    ("gpu", "share"),
+    [
+        (0.25, 2500),
+        (0.0001, 1),
+        (0.0007, 7),
+        (1 / 3, 3333),
+        (0.29, 2900),
+        (0.9999, 9999),
+        (0.99995, 9999),
+        (1.0, 0),
+        (1, 0),
+    ],
+)
+def test_a_part_of_a_gpu_is_counted_in_ten_thousandths_and_rounded_down(gpu, share):
+    assert settings(gpu=gpu, gpu_slots=1) == TaskSettings(needs=NEEDS_GPU, share=share)
+
+
+def test_nobody_counts_gpus_for_a_task_that_wants_none():
+    def count():
+        raise AssertionError
+
+    given = {"priority": None, "timeout": None, "retries": None, "gpu": 0.0}
+    assert checked(TaskSettings(), count_gpus=count, **given) == TaskSettings()
+
+
+def test_the_latest_word_about_gpus_counts():
+    part = settings(gpu=0.5, gpu_slots=1)
+    whole = checked(part, priority=None, timeout=None, retries=None, gpu=1, count_gpus=lambda: 1)
+    assert (part.share, whole.share) == (5000, 0)
+    assert checked(part, priority=1, timeout=None, retries=None, gpu=None, count_gpus=lambda: 1).share == 5000
+
+
+@pytest.mark.parametrize(
     ("given", "error", "sentence"),
     [
         ({"priority": 40_000}, ValueError, "from -32767 to 32767"),
@@ -41,8 +74,14 @@ def test_a_gpu_is_taken_where_there_is_one():
         ({"retries": -1}, ValueError, "from 0 to 255"),
         ({"retries": 256}, ValueError, "from 0 to 255"),
         ({"retries": "2"}, TypeError, "whole number"),
-        ({"gpu": 2}, ValueError, "one GPU or on none"),
-        ({"gpu": "0"}, TypeError, "whole number"),
+        ({"gpu": 2}, ValueError, r"gpu=2\): a task runs on one GPU at most"),
+        ({"gpu": 1.5}, ValueError, "one GPU at most"),
+        ({"gpu": math.inf}, ValueError, "one GPU at most"),
+        ({"gpu": -0.5}, ValueError, r"a part of one GPU from 0\.0001 on"),
+        ({"gpu": 0.00009}, ValueError, r"gpu=9e-05\): 0, 1, or a part"),
+        ({"gpu": math.nan}, ValueError, "a part of one GPU"),
+        ({"gpu": "0"}, TypeError, "a number is needed"),
+        ({"gpu": True}, TypeError, "gpu=True"),
     ],
 )
 def test_nonsense_is_refused(given, error, sentence):

@@ -14,8 +14,9 @@ import pytest
 from covey import slot
 from covey.errors import CoveyError, SlotsWillNotStart
 from covey.node import launch
+from covey.node.devices import Gpu
 from covey.node.keeper import Keeper
-from covey.node.seats import seats_of
+from covey.node.seats import Seat, seats_of
 from fakes import FakeLoop, fake_launcher
 from waiting import wait_until
 
@@ -39,8 +40,9 @@ def broken() -> list[CoveyError]:
 def keep(tmp_path: Path, loop: FakeLoop, broken: list[CoveyError]) -> Iterator[Keep]:
     keepers: list[Keeper] = []
 
-    def keep(program: str, count: int = 1) -> Keeper:
-        keeper = Keeper(seats_of(count), fake_launcher(tmp_path, program), loop, broken.append)
+    def keep(program: str, count: int = 1, seats: list[Seat] | None = None) -> Keeper:
+        launcher = fake_launcher(tmp_path, program)
+        keeper = Keeper(seats or seats_of(count), launcher, loop, broken.append, slots_per_gpu=3)
         keepers.append(keeper)
         keeper.start()
         return keeper
@@ -364,3 +366,43 @@ def test_without_the_callers_stdout_and_stderr(keep: Keep, loop: FakeLoop, monke
     monkeypatch.setattr(launch, "_is_open", lambda descriptor: False)
     keep("up(); os.write(stderr, b'x'); os.write(1, b'x'); hold()")
     assert exists(loop.pid_of(1))
+
+
+def test_a_gpu_gets_more_slots_when_a_part_of_it_is_asked_for(keep: Keep, loop: FakeLoop, tmp_path: Path) -> None:
+    report = f"open({str(tmp_path)!r} + f'/{{number}}-{{device}}-' + os.environ['CUDA_VISIBLE_DEVICES'], 'w').close(); "
+    keeper = keep(report + HOLD, seats=seats_of(1, [Gpu("GPU-a", "Fake", 8, 8, 0)]))
+    first = loop.pid_of(2)
+    loop.order("share", 5000, b"")
+    loop.pid_of(3)
+    loop.order("share", 1, b"")
+    loop.pid_of(4)
+    wait_until(lambda: len(list(tmp_path.glob("*-0-GPU-a"))) == 3, lambda: list(tmp_path.iterdir()))
+    assert loop.pid_of(2) == first
+    assert keeper.find_seat(4) == Seat(4, slot.GPU, Gpu("GPU-a", "Fake", 8, 8, 0), 0)
+    assert keeper.find_seat(5) is None
+
+
+@pytest.mark.faults
+def test_a_slot_beside_others_on_a_gpu_is_replaced_there(keep: Keep, loop: FakeLoop) -> None:
+    keep(HOLD, seats=seats_of(0, [Gpu("GPU-a", "Fake", 8, 8, 0), Gpu("GPU-b", "Fake", 8, 8, 1)]))
+    loop.order("share", 5000, b"")
+    fourth = loop.pid_of(4)
+    wait_shown(fourth, "GPU-b")
+    wait_shown(loop.pid_of(3), "GPU-a")
+    os.kill(fourth, signal.SIGKILL)
+    wait_shown(loop.pid_of(4, 1), "GPU-b")
+
+
+def wait_shown(pid: int, gpu: str) -> None:
+    # Not at once: before it becomes a slot it is a copy of this process.
+    wanted = f"CUDA_VISIBLE_DEVICES={gpu}".encode()
+    wait_until(lambda: wanted in Path(f"/proc/{pid}/environ").read_bytes().split(b"\0"))
+
+
+def test_where_there_is_no_gpu_nobody_is_started_for_a_part_of_one(keep: Keep, loop: FakeLoop) -> None:
+    keep(HOLD)
+    loop.pid_of(1)
+    loop.order("share", 5000, b"")
+    loop.order("kill", loop.pid_of(1), b"it is over")
+    loop.pid_of(1, 1)
+    assert {number for number, _ in loop.expected} == {1}

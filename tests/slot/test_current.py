@@ -18,7 +18,7 @@ from covey.slot.current import Current, current
 @pytest.fixture
 def in_slot(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
     """A slot 3 on no GPU, in the second attempt at a task; what it returns is its runner."""
-    runner = SimpleNamespace(attempt=2)
+    runner = SimpleNamespace(attempt=2, share=0)
     monkeypatch.setattr(slot, "number", 3)
     monkeypatch.setattr(slot, "running", runner)
     return runner
@@ -49,7 +49,18 @@ def test_in_a_task_with_a_gpu(in_gpu_slot: None, monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(slot, "node", "desk")
     here = current()
     assert here is not None
-    assert (here.gpus, here.is_gpu, here.node) == (("GPU-a",), True, "desk")
+    assert (here.gpus, here.is_gpu, here.node, here.gpu_share) == (("GPU-a",), True, "desk", 1.0)
+
+
+def test_in_a_task_with_a_part_of_a_gpu(
+    in_slot: SimpleNamespace, in_gpu_slot: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    in_slot.share = 2500
+    here = current()
+    assert here is not None
+    assert here.gpu_share == 0.25
+    monkeypatch.setattr(slot, "gpus", ())
+    assert current() == Current(os.uname().nodename, 3, 2, (), None, 0.0)
 
 
 def test_use_gpu_is_decided_where_the_call_runs(in_slot: SimpleNamespace, monkeypatch: pytest.MonkeyPatch) -> None:

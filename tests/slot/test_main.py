@@ -59,7 +59,7 @@ class Done:
 def run_slot(tmp_path: Path, program: str = "return 0", setup: object = None) -> Done:
     """Runs a slot as the Launcher does; its runner's `run` is `program`."""
     outfit = tmp_path / "outfit"
-    packed = Outfit("ipc://there", None if setup is None else seal(setup)).pack()
+    packed = Outfit("ipc://there", None if setup is None else (*seal(setup), b"token")).pack()
     outfit.write_bytes(packed)
     indented = "\n        ".join(program.strip().splitlines())
     source = PRELUDE.format(path=sys.path, runner=RUNNER.replace("PROGRAM", indented)) + SOURCE
@@ -195,8 +195,8 @@ def test_the_outfit_takes_over_what_the_caller_has(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(sys, "path", ["", "/lib/here"])
     monkeypatch.setattr(sys, "argv", ["script.py", "-v"])
     monkeypatch.chdir(tmp_path)
-    content = marshal.loads(Outfit("ipc://x", (b"body", [bytearray(b"buffer")])).pack())
+    content = marshal.loads(Outfit("ipc://x", (b"body", [bytearray(b"buffer")], b"token")).pack())
     assert content["path"] == [str(tmp_path), "/lib/here"]
     assert content["argv"] == ["script.py", "-v"]
-    assert content["setup"] == (b"body", [b"buffer"])
+    assert content["setup"] == (b"body", [b"buffer"], b"token")
     assert content["levels"][""] == 30

@@ -7,7 +7,7 @@ from libc.string cimport memcpy, memset, strdup, strlen
 from covey.broker.bodies cimport bodies_learn
 from covey.broker.departures cimport departures_carry_out
 from covey.broker.desk cimport (
-    FAULTS_MAX, FIRST_DIAL, LEAVE, NO_TASK, SETUP_BROKE, UNKNOWN_TASK, desk_add_errand, desk_cargo_done, desk_farewell,
+    FAULTS_MAX, FIRST_DIAL, LEAVE, NO_TASK, SETUP_BROKE, SHARE_SOUGHT, UNKNOWN_TASK, desk_add_errand, desk_cargo_done, desk_farewell,
     desk_forget_blames, desk_forget_blames_of, desk_port_of, desk_release_body)
 from covey.broker.inquiries cimport inquiries_on_answer, inquiries_on_query
 from covey.broker.peers cimport (
@@ -24,7 +24,7 @@ from covey.link.pieces cimport pieces_join
 from covey.link.post cimport letter_of_bale
 from covey.wire.bale cimport bale_drop, bale_hold
 from covey.wire.protocol cimport (
-    ANSWER, ASKER, BAD_FIELD, BAD_NAME, BAD_PYTHON, BAD_VERSION, BYE, CANCEL, CREDIT, DOER, FORCE, FORGET, FUNCTION, HELLO,
+    ANSWER, ASKER, BAD_FIELD, BAD_NAME, BAD_PYTHON, BAD_VERSION, BYE, CANCEL, CREDIT, DOER, FORCE, FORGET, FUNCTION, GPU, HELLO,
     LEAVING, NOT_ALLOWED, NOTE, OTHER_VERSION, OUTCOMES, OUTPUT, PIECES, QUERY, REFUSE, REFUSED, RESOURCES, RETRACT, RETRACTED,
     SETUP_FAILED, STARTED, STOP, TASKS, WELCOME, WHO_ARE_YOU, CancelRecord, CreditRecord, ForgetRecord, FunctionRecord, Header,
     HelloRecord, NoteRecord, OutcomeRecord, OutputRecord, RefuseRecord, RetractedRecord, TaskRecord, TicketRecord,
@@ -172,6 +172,10 @@ cdef void _on_tasks(Desk* self, int32_t peer, Bale* bale, double now) noexcept n
             self.bodies.rows[body].tasks += 1
             # The bale is ours: from here on its records name our function rows.
             task.function = <uint32_t> body
+            if 0 < task.share < self.least_share and task.needs >> GPU & 1:
+                # The keeper may have to start more slots on each GPU.
+                self.least_share = task.share
+                desk_add_errand(self, SHARE_SOUGHT, task.share, NULL)
         elif taken != DUPLICATE or body < 0:
             outcome = <OutcomeRecord*> peers_record(&self.peers, peer, OUTCOMES, sizeof(OutcomeRecord))
             if outcome != NULL:
@@ -416,8 +420,9 @@ cdef void _receive(Desk* self, int32_t peer, int kind, Bale* bale, double now) n
     elif kind == RETRACT and asks:
         for i in range(count):
             scheduler_on_retract(self.scheduler, row.index, (<TicketRecord*> at)[i].ticket, now)
-    elif kind == CREDIT and does and row.relays and count == 1:
-        relays_on_credit(self, peer, <CreditRecord*> at, now)
+    elif kind == CREDIT and does and row.relays and count:
+        # What was offered several times in one turn is one message; the latest word counts.
+        relays_on_credit(self, peer, &(<CreditRecord*> at)[count - 1], now)
     elif kind == QUERY and asks and count == 1:
         inquiries_on_query(self, peer, bale)
     elif kind == ANSWER and does and count == 1:

@@ -63,6 +63,7 @@ cdef class Board:
         limits.loss_limit = settings.loss_limit
         limits.credit_tasks = settings.credit_tasks
         limits.credit_bytes = settings.credit_bytes
+        limits.slots_per_gpu = settings.slots_per_gpu
         self.scheduler = scheduler_new(&limits)
         if self.scheduler == NULL:
             raise MemoryError("no memory for a scheduler's tables")

@@ -19,8 +19,8 @@ from covey.broker.arrivals cimport (
     arrivals_judge_the_dead, arrivals_receive, arrivals_slot_died, arrivals_unreachable)
 from covey.broker.departures cimport departures_carry_out
 from covey.broker.desk cimport (
-    ANSWERED, ASKED_US, KILL_SLOT, LEAVE, UNKNOWN_TASK, Errand, desk_errand_done, desk_free, desk_init, desk_next_errand, desk_port_of,
-    desk_say_bye, desk_stop_nodes, desk_stop_slots)
+    ANSWERED, ASKED_US, KILL_SLOT, LEAVE, SHARE_SOUGHT, UNKNOWN_TASK, Errand, desk_errand_done, desk_free, desk_init,
+    desk_next_errand, desk_port_of, desk_say_bye, desk_stop_nodes, desk_stop_slots)
 from covey.broker.inquiries cimport inquiries_answer, inquiries_ask
 from covey.broker.peers cimport DOING, DYING, ROUTE_MAX, Peer, peers_next_touched
 from covey.broker.relays cimport relays_drain, relays_leave, relays_next_time, relays_tell
@@ -47,6 +47,7 @@ cdef class Broker:
         limits.loss_limit = settings.loss_limit
         limits.credit_tasks = settings.credit_tasks
         limits.credit_bytes = settings.credit_bytes
+        limits.slots_per_gpu = settings.slots_per_gpu
         limits.relay_quantum = settings.relay_quantum
         self.lock = PyThread_allocate_lock()
         if self.lock == NULL or wake_init(&self.loop_wake) < 0 or wake_init(&self.errand_wake) < 0 or (
@@ -239,7 +240,8 @@ cdef class Broker:
 
     def take_orders(self):
         """What the keeper is to do: ("kill", pid, b""), ("setup", pid, the sealed error), ("leave", 0, b""), ("query", a
-        handle for `answer`, the text) or ("answer", the number that `ask` gave, the text)."""
+        handle for `answer`, the text), ("answer", the number that `ask` gave, the text) or ("share", how much of a GPU some
+        task takes, in 1/10,000, b"")."""
         cdef Errand* errand
         cdef list orders = []
         wake_drain(&self.errand_wake)
@@ -254,6 +256,8 @@ cdef class Broker:
                 orders.append(("kill", errand.pid, b""))
             elif errand.kind == LEAVE:
                 orders.append(("leave", 0, b""))
+            elif errand.kind == SHARE_SOUGHT:
+                orders.append(("share", errand.pid, b""))
             elif errand.kind == ASKED_US:
                 orders.append(("query", _handle_of(errand.peer, errand.birth) << 32 | errand.serial, _text_of(errand)))
             elif errand.kind == ANSWERED:

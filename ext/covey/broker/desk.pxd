@@ -30,11 +30,12 @@ cdef enum ErrandKind:
     LEAVE = 3                       # an asker with the right to it said STOP
     ASKED_US = 4                    # an asker wants to know something
     ANSWERED = 5                    # a doer answers what we asked
+    SHARE_SOUGHT = 6                # a task came that takes less of a GPU than any before
 
 cdef struct Errand:                 # for the keeper
     Errand* next
     int kind
-    uint32_t pid
+    uint32_t pid                    # SHARE_SOUGHT: no pid, but how much it takes
     Bale* bale                      # SETUP_BROKE: its frame 1 is the sealed error; of a question or answer: the message
     int32_t peer                    # ASKED_US, ANSWERED: who, as of which birth of its row, and the question's number
     uint32_t birth
@@ -66,6 +67,7 @@ cdef struct Desk:
     uint32_t above                  # askers that are loops: who need signs of life and offers
     uint32_t offered[RESOURCES]     # the places of all our doers, as others were told
     bint offer_is_old
+    uint16_t least_share            # the least that any task so far took of a GPU
     bint news                       # somebody came, left or was refused
     Farewell* farewells
     uint32_t credit_tasks

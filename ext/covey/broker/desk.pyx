@@ -8,7 +8,7 @@ from covey.broker.peers cimport ASKING, DOING, GREETING, Peer, peers_free, peers
 from covey.broker.scheduler cimport (
     Order, scheduler_free, scheduler_new, scheduler_next_order, scheduler_on_asker_left, scheduler_on_function_forgotten)
 from covey.wire.bale cimport bale_drop, bale_hold
-from covey.wire.protocol cimport BYE, FORGET, MAX_RECORDS, PLANNED, STOP, ForgetRecord, RefuseRecord, TaskRecord
+from covey.wire.protocol cimport BYE, FORGET, MAX_RECORDS, PLANNED, STOP, WHOLE_SHARE, ForgetRecord, RefuseRecord, TaskRecord
 
 
 cdef int desk_init(Desk* self, const Limits* limits) noexcept nogil:
@@ -16,6 +16,7 @@ cdef int desk_init(Desk* self, const Limits* limits) noexcept nogil:
     self.lease = limits.lease
     self.credit_tasks = limits.credit_tasks
     self.credit_bytes = limits.credit_bytes
+    self.least_share = WHOLE_SHARE
     self.scheduler = scheduler_new(limits)
     self.whose = <int32_t*> malloc(MAX_RECORDS * sizeof(int32_t))
     if self.scheduler == NULL or self.whose == NULL or peers_init(&self.peers) < 0 or bodies_init(&self.bodies) < 0:

@@ -15,13 +15,14 @@ from covey.wire.protocol cimport WHOLE_SHARE
 
 cdef inline bint _fits(const DoerRow* holder, const TaskRow* row) noexcept nogil:
     if holder.counting == BY_SHARE:
-        return holder.units + units_of(row) <= <uint64_t> holder.capacity * WHOLE_SHARE
+        return (
+            holder.running < holder.most and holder.units + units_of(row) <= <uint64_t> holder.capacity * WHOLE_SHARE)
     return holder.running < holder.capacity
 
 
 cdef inline bint _overfull(const DoerRow* holder) noexcept nogil:
     if holder.counting == BY_SHARE:
-        return holder.units > <uint64_t> holder.capacity * WHOLE_SHARE
+        return holder.running > holder.most or holder.units > <uint64_t> holder.capacity * WHOLE_SHARE
     return holder.running > holder.capacity
 
 
@@ -163,6 +164,7 @@ cdef void doer_resize(Scheduler* self, int32_t doer, uint32_t capacity, uint32_t
         self.pools[row.kind].capacity += capacity
         self.pools[row.kind].capacity -= row.capacity
     row.capacity = capacity
+    row.most = <uint64_t> capacity * self.limits.slots_per_gpu
     row.window = max(window, capacity) if capacity else 0
     row.room = <uint64_t> min(max(quantum * TICKS_A_SECOND * capacity, 0.0), 1e15)
     # Ghosts first: nobody waits for them.
@@ -217,7 +219,7 @@ cdef int _place_by_units(const Scheduler* self, const DoerRow* row) noexcept nog
     if row.counting == BY_DEVICE:
         left = WHOLE_SHARE - self.devices[row.device].units
         return NOWHERE if row.assigned or left == 0 else EMPTY if left == WHOLE_SHARE else SLICED
-    left = <uint64_t> row.capacity * WHOLE_SHARE - row.units
+    left = <uint64_t> row.capacity * WHOLE_SHARE - row.units if row.running < row.most else 0
     if row.assigned >= row.window:
         return NOWHERE
     if left >= WHOLE_SHARE:

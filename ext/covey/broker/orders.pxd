@@ -29,6 +29,7 @@ cdef struct Limits:
     uint32_t loss_limit         # doers that may be lost under a task
     uint32_t credit_tasks       # an asker may have so many tasks unfinished
     uint64_t credit_bytes       # and so many bytes
+    uint32_t slots_per_gpu      # tasks that a loop is believed to run at once on a GPU, however little each takes
 
 # Why a doer left.
 cdef enum Leaving:

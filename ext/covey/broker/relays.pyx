@@ -9,8 +9,8 @@ from covey.broker.desk cimport desk_farewell
 from covey.broker.peers cimport (
     ASKING, DOING, GREETING, HOST_MAX, peers_add, peers_record, peers_tell)
 from covey.broker.scheduler cimport (
-    LEFT_PLANNED, scheduler_on_asker_joined, scheduler_on_doer_joined, scheduler_on_doer_left, scheduler_on_doer_resized,
-    scheduler_on_drain)
+    LEFT_PLANNED, scheduler_capacity, scheduler_on_asker_joined, scheduler_on_doer_joined, scheduler_on_doer_left,
+    scheduler_on_doer_resized, scheduler_on_drain)
 from covey.wire.protocol cimport (
     BEAT, CREDIT, DOER, GPU, HELLO, LEAVING, RESOURCES, STOP, CreditRecord, HelloRecord)
 
@@ -170,6 +170,8 @@ cdef void _sum_up(Desk* self) noexcept nogil:
         if row.state == DOING and not row.draining:
             for kind in range(RESOURCES):
                 self.offered[kind] += row.capacity[kind]
+    # GPUs and not the slots on them: whoever is above counts shares of whole ones, as we do.
+    self.offered[GPU] = <uint32_t> scheduler_capacity(self.scheduler, GPU)
 
 
 cdef void relays_tell(Desk* self, double now) noexcept nogil:

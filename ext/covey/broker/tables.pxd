@@ -108,7 +108,7 @@ cdef struct Link:
 
 # The queue of a doer: first what runs (RUNNING, GHOST), then what waits (QUEUED) from `upcoming` on.
 # running <= capacity, and something waits only if running == capacity; that is so with a capacity of 0, too. BY_SHARE,
-# units stand for running, and what waits first does not fit. BY_DEVICE, nothing waits, and capacity is 1.
+# units and running are both bounded, and what waits first does not fit. BY_DEVICE, nothing waits, and capacity is 1.
 cdef struct DoerRow:
     int32_t head
     int32_t tail
@@ -133,6 +133,7 @@ cdef struct DoerRow:
     uint8_t counting            # WHOLLY, BY_SHARE, BY_DEVICE
     int32_t device              # -1 unless BY_DEVICE
     uint64_t units              # BY_SHARE: sum of the shares of what runs; at most capacity times WHOLE_SHARE
+    uint64_t most               # BY_SHARE: running is at most this, because the GPUs there have no more slots
 
 # The tasks of one asker and one priority, oldest first.
 cdef struct Lane:

@@ -55,6 +55,8 @@ cdef Scheduler* tables_new(const Limits* limits) noexcept nogil:
     if self == NULL:
         return NULL
     self.limits = limits[0]
+    # A GPU runs one task at least.
+    self.limits.slots_per_gpu = max(limits.slots_per_gpu, <uint32_t> 1)
     self.lone_cost = _ticks(limits.lone_above)
     self.first_cost = _ticks(limits.first_guess)
     self.bucket_low = FIRST_ROOM

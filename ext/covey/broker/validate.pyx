@@ -199,9 +199,12 @@ cdef int _queue(const Scheduler* self, int32_t doer) noexcept nogil:
     if before != row.tail or upcoming != row.upcoming:
         return 8
     if row.counting == BY_SHARE:
-        if units != row.units or units > <uint64_t> row.capacity * WHOLE_SHARE:
+        if units != row.units or units > <uint64_t> row.capacity * WHOLE_SHARE or running > row.most:
             return 19
-        if upcoming >= 0 and units + units_of(&self.tasks[upcoming]) <= <uint64_t> row.capacity * WHOLE_SHARE:
+        if row.most != <uint64_t> row.capacity * self.limits.slots_per_gpu:
+            return 19
+        if upcoming >= 0 and running < row.most and (
+                units + units_of(&self.tasks[upcoming]) <= <uint64_t> row.capacity * WHOLE_SHARE):
             return 8
     elif running > row.capacity or (upcoming >= 0 and running < row.capacity):
         return 8
@@ -229,7 +232,7 @@ cdef bint _stands(const Scheduler* self, int32_t doer) noexcept nogil:
         left = WHOLE_SHARE - self.devices[row.device].units
         return row.place == (NOWHERE if row.assigned or not left else EMPTY if left == WHOLE_SHARE else SLICED)
     if row.counting == BY_SHARE and row.assigned == row.running and row.assigned < row.window:
-        left = <uint64_t> row.capacity * WHOLE_SHARE - row.units
+        left = <uint64_t> row.capacity * WHOLE_SHARE - row.units if row.running < row.most else 0
         if 0 < left < WHOLE_SHARE:
             return row.place == SLICED
         if left:

@@ -24,6 +24,7 @@ cdef struct QueuedTask:
     uint32_t offset                 # of the parcel in its first frame
     uint32_t length
     uint32_t function
+    uint16_t share                  # of a GPU, as in TaskRecord
 
 cdef struct Doer:
     PyThread_type_lock lock

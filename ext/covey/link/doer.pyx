@@ -223,6 +223,7 @@ cdef int _enqueue(Doer* self, Bale* bale) noexcept nogil:
         task.ticket = (<TaskRecord*> at).ticket
         task.function = (<TaskRecord*> at).function
         task.length = (<TaskRecord*> at).length
+        task.share = (<TaskRecord*> at).share
         at += sizeof(TaskRecord)
         task.offset = <uint32_t> (at - start)
         task.bale = bale

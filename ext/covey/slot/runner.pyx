@@ -14,7 +14,7 @@ from _functools import partial
 from _thread import start_new_thread
 
 from libc.math cimport INFINITY
-from libc.stdint cimport int32_t, uint32_t, uint64_t
+from libc.stdint cimport int32_t, uint16_t, uint32_t, uint64_t
 
 from covey.codec.values cimport ARGS, CALL, ITEMS, PARTIAL, VALUES, values_seal, values_unseal
 from covey.link.doer cimport (
@@ -105,6 +105,7 @@ cdef class Runner:
     cdef uint32_t window
     cdef int kind                       # of place, a Resource
     cdef int32_t device
+    cdef uint16_t taken                 # of the GPU, by the task that runs, as in TaskRecord
     cdef uint64_t result_limit
     cdef uint64_t tasks_left            # before this slot retires; 0: no limit
     cdef bint native
@@ -233,6 +234,11 @@ cdef class Runner:
         # The top byte of the broker's token, see token_of. The worker alone writes `current`, and asks here.
         return <int> (self.end.current >> 56)
 
+    @property
+    def share(self):
+        """What the task that runs takes of the slot's GPU, in 1/10,000; 0: all of it."""
+        return self.taken
+
     def fail_setup(self, bytes error not None):
         """Says BYE because the initializer raised: `error` is the sealed exception. Waits until it is sent."""
         cdef Frame frame
@@ -289,7 +295,8 @@ cdef class Runner:
             try:
                 record = <FunctionRecord*> (bale.frames[0].data + sizeof(Header))
                 function = self.load(
-                    (<const char*> (record + 1))[:record.length], bale_views(bale, 1) or (), partial(self._unpack, number))
+                    (<const char*> (record + 1))[:record.length], bale_views(bale, 1) or (), partial(self._unpack, number),
+                    self._set_up)
             except Exception as error:
                 function = _Unusable(error)
             finally:
@@ -306,6 +313,11 @@ cdef class Runner:
         from covey.slot.worlds import receive
 
         self.worn = self.luggage[number] = receive(tags, blobs)
+
+    def _set_up(self, *setup):
+        from covey.slot.setups import set_up
+
+        set_up(*setup)
 
     cdef int _wear(self, uint32_t number) except -1:
         cdef object luggage = self.luggage.get(number)
@@ -328,6 +340,7 @@ cdef class Runner:
         cdef object buffers
         cdef list results
         cdef int form
+        self.taken = task.share
         buffer_clear(&self.scratch)
         try:
             try:

@@ -155,7 +155,7 @@ cdef packed struct HelloRecord:
     uint32_t pid
     uint32_t number             # of a slot, as its node numbered it; else 0
     int32_t device              # of a slot: its node's number for its GPU; else -1
-    uint32_t capacity[RESOURCES]    # tasks of each kind that a doer runs at once
+    uint32_t capacity[RESOURCES]    # tasks of each kind that a doer runs at once; of a loop's GPUs: whole ones
     uint32_t window             # tasks of each kind that it accepts unfinished, running ones included
     uint32_t length             # of the name that follows, UTF-8
 

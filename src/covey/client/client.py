@@ -35,10 +35,10 @@ from covey.client.progress import maybe_progress
 from covey.client.results import Results
 from covey.client.statistics import Statistics, statistics_of
 from covey.client.where import Elsewhere, elsewhere
-from covey.codec import parcel
-from covey.codec.functions import callable_name
+from covey.codec.functions import Setup, callable_name
 from covey.errors import ClientClosed, CoveyError, ForkedClient, LinkRefused
 from covey.node.local import LocalNode
+from covey.slot import WHOLE_SHARE
 
 if TYPE_CHECKING:
     from concurrent.futures import Future
@@ -64,7 +64,7 @@ class Client(Exchange, Executor):
         gpus: which GPUs, as indices or uuids; None those that CUDA_VISIBLE_DEVICES shows, else all.
         min_gpu_memory: leave out GPUs that have fewer bytes free.
         inline: run everything in this process, so that a debugger works.
-        initializer, initargs: called once in every slot before its first task.
+        initializer, initargs: called once in every slot before this client's first task there, on other machines too.
         max_tasks_per_slot: replace a slot after so many tasks.
         progress: the default of `map(progress=)`: True a bar, False none, None where somebody looks.
 
@@ -108,6 +108,7 @@ class Client(Exchange, Executor):
         self._node: LocalNode | None = None
         self._address = ""
         self._gpu_slots = 0
+        self._slots_per_gpu = 1
         self._last_totals: Mapping[str, int] | None = None
         self._runner: InlineRunner | None = None
         if inline:
@@ -118,8 +119,11 @@ class Client(Exchange, Executor):
             self.submit = self._runner.submit  # type: ignore[method-assign, assignment]
             self._closed = False
             return
+        setup = None if initializer is None else Setup(initializer, initargs)
         if isinstance(where, str) and where.startswith(("ipc://", "inproc://")):
             super().__init__(where, settings_module.read())
+            if setup is not None:
+                self.book.bring(setup)
         else:
             self._start_node(
                 elsewhere(where, machines, port, named_pipe, authkey, settings_module.read()),
@@ -127,13 +131,13 @@ class Client(Exchange, Executor):
                 max_gpu=max_gpu,
                 gpus=gpus,
                 min_gpu_memory=min_gpu_memory,
-                setup=None if initializer is None else parcel.seal((initializer, tuple(initargs))),
+                setup=setup,
                 max_tasks=max_tasks_per_slot or 0,
             )
         self._closed = False
         closing.enrol(self)
 
-    def _start_node(self, far: Elsewhere, **wishes: Any) -> None:
+    def _start_node(self, far: Elsewhere, *, setup: Setup | None, **wishes: Any) -> None:
         myself = weakref.ref(self)
 
         def on_broken(error: CoveyError) -> None:
@@ -143,8 +147,10 @@ class Client(Exchange, Executor):
 
         if far.all_of_it:
             wishes |= {"max_cpu": 0, "max_gpu": 0}
-        node = LocalNode(on_broken=on_broken, links=bool(far.machines), **wishes)
+        sealed = None if setup is None else (setup.data, setup.buffers, setup.token)
+        node = LocalNode(on_broken=on_broken, links=bool(far.machines), setup=sealed, **wishes)
         self._gpu_slots = node.gpu_slots
+        self._slots_per_gpu = max(1, node.settings.slots_per_gpu)
         slots = node.count - node.gpu_slots
         self._node = node
         self._address = node.address
@@ -159,6 +165,9 @@ class Client(Exchange, Executor):
             super().__init__(node.inproc, node.settings, max(1, slots))
             # Slots on other machines have none of the user's own modules.
             self.book.ship = bool(far.machines)
+            if setup is not None and far.machines:
+                # Nor have they run it at their start, as our own have.
+                self.book.bring(setup)
         except BaseException:
             node.close(kill=True)
             raise
@@ -231,7 +240,7 @@ class Client(Exchange, Executor):
         priority: int | None = None,
         timeout: float | None = None,
         retries: int | None = None,
-        gpu: int | None = None,
+        gpu: float | None = None,
     ) -> Options:
         """A view of this client whose tasks carry settings; it has submit, map and imap_unordered.
 
@@ -239,7 +248,7 @@ class Client(Exchange, Executor):
             priority: among the tasks of this client a higher one goes first; 0 is the default.
             timeout: seconds that a call may run; then its slot is killed and the call raises TaskTimeout.
             retries: how often a call that raised is tried again.
-            gpu: 1 for a slot that has a GPU.
+            gpu: 1 for a slot that has a GPU, 0.25 for one on a GPU that up to four such calls share.
 
         >>> import covey
         >>> with covey.Client(inline=True) as client:
@@ -247,7 +256,7 @@ class Client(Exchange, Executor):
         8
         """
         settings = checked(
-            PLAIN, priority=priority, timeout=timeout, retries=retries, gpu=gpu, gpu_slots=self.gpu_slots
+            PLAIN, priority=priority, timeout=timeout, retries=retries, gpu=gpu, count_gpus=self.count_gpus
         )
         return Options(self, settings)
 
@@ -438,8 +447,21 @@ class Client(Exchange, Executor):
         """How many calls with these settings run at once."""
         if self._runner is not None:
             return 1
-        cpu = self.slots if settings.needs & NEEDS_CPU else 0
-        return max(1, cpu + (self.gpu_slots if settings.needs & NEEDS_GPU else 0))
+        cpu = 0
+        if settings.needs & NEEDS_CPU:
+            cpu = self.slots if settings.needs & NEEDS_CPU == NEEDS_CPU else self._slots_without_gpu()
+        if not settings.needs & NEEDS_GPU:
+            return max(1, cpu)
+        on_one = min(WHOLE_SHARE // settings.share, self._slots_per_gpu) if settings.share else 1
+        return max(1, cpu + self.gpu_slots * on_one)
+
+    def _slots_without_gpu(self) -> int:
+        """The CPU slots of machines that have no GPU, for calls that prefer one."""
+        node = self._node
+        if node is None:
+            return super().slots
+        own = 0 if node.gpu_slots else node.count
+        return own + (node.machines.capacity[0] if node.machines is not None else 0)
 
     def wait_machines(self, timeout: float = 5.0) -> dict[str, str]:
         """Waits until every machine offers its slots or was tried in vain; names and returns those that are not there.
@@ -467,9 +489,22 @@ class Client(Exchange, Executor):
 
     @property
     def gpu_slots(self) -> int:
-        """How many slots have a GPU; they run the calls that ask for one. 0 for another client's flock."""
+        """How many GPUs there are for the calls that ask for one, however many share it. 0: another client's flock."""
         node = self._node
         return self._gpu_slots + (node.machines.capacity[1] if node is not None and node.machines is not None else 0)
+
+    def count_gpus(self) -> int:
+        """As `gpu_slots`, but where there is none yet, those of other machines are waited for.
+
+        >>> import covey
+        >>> covey.Client(inline=True).count_gpus()
+        0
+        """
+        machines = self._node.machines if self._node is not None else None
+        if machines is not None:
+            # Longer than until they have settled: a machine's first slot may be there before its GPU's is.
+            machines.wait(lambda: self.gpu_slots > 0, 5.0)
+        return self.gpu_slots
 
     @property
     def closed(self) -> bool:
@@ -521,11 +556,6 @@ def _require_setup(
         raise ValueError(
             f"Client(where={where!r}): a broker on a network is found through its connection file (where='FILE'), and "
             "a node that listens through machines=['host:port']"
-        )
-    if initializer is not None and (machines or where is not None):
-        raise ValueError(
-            "Client(initializer=…): slots on other machines serve others too, so no client may prepare them; do it in "
-            "the function, at its first call"
         )
     if max_cpu == 0 and not isinstance(max_cpu, bool) and not machines:
         raise ValueError(

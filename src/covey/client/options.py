@@ -14,6 +14,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from covey.slot import WHOLE_SHARE
+
 if TYPE_CHECKING:
     from concurrent.futures import Future
 
@@ -39,6 +41,7 @@ class TaskSettings:
     timeout: float | None = None
     retries: int = 0
     needs: int = NEEDS_CPU
+    # Of a GPU, in 1/10,000; 0: all of it.
     share: int = 0
 
     @property
@@ -53,10 +56,13 @@ def checked(
     priority: int | None,
     timeout: float | None,
     retries: int | None,
-    gpu: int | None,
-    gpu_slots: int,
+    gpu: float | None,
+    count_gpus: Callable[[], int],
 ) -> TaskSettings:
-    """`base` with what was given, or TypeError or ValueError that says what is wrong."""
+    """`base` with what was given, or TypeError or ValueError that says what is wrong.
+
+    `count_gpus` is asked only where a GPU is: the answer may take a while.
+    """
     if priority is not None:
         _require_int("priority", priority, -MOST_PRIORITY, MOST_PRIORITY, "higher goes first")
         base = replace(base, priority=priority)
@@ -72,11 +78,29 @@ def checked(
         _require_int("retries", retries, 0, MOST_RETRIES, "how often a call that raised is tried again")
         base = replace(base, retries=retries)
     if gpu is not None:
-        _require_int("gpu", gpu, 0, 1, "a task runs on one GPU or on none")
-        if gpu and not gpu_slots:
-            raise ValueError("options(gpu=1): this flock has no GPU slot, so the task would wait for ever; use gpu=0")
-        base = replace(base, needs=NEEDS_GPU if gpu else NEEDS_CPU)
+        share = _share_of(gpu)
+        if share and not count_gpus():
+            raise ValueError(
+                f"options(gpu={gpu!r}): this flock has no GPU slot, so the task would wait for ever; use gpu=0"
+            )
+        # All of one is 0 in a TaskRecord.
+        base = replace(base, needs=NEEDS_GPU if share else NEEDS_CPU, share=share % WHOLE_SHARE)
     return base
+
+
+def _share_of(gpu: float) -> int:
+    """How much of a GPU that is, in 1/10,000."""
+    if isinstance(gpu, bool) or not isinstance(gpu, (int, float)):
+        raise TypeError(f"options(gpu={gpu!r}): a number is needed (0, 1, or a part of one GPU such as 0.25)")
+    if gpu > 1:
+        raise ValueError(f"options(gpu={gpu!r}): a task runs on one GPU at most; give 1, or a part of one such as 0.25")
+    if math.isnan(gpu) or gpu < 0 or 0 < gpu < 1 / WHOLE_SHARE:
+        raise ValueError(
+            f"options(gpu={gpu!r}): 0, 1, or a part of one GPU from {1 / WHOLE_SHARE} on is needed (0.25 lets four "
+            "tasks share one)"
+        )
+    # Down, so that three of 1/3 fit; but 0.0007 times 10,000 is not 6.999999999999999.
+    return math.floor(round(gpu * WHOLE_SHARE, 6))
 
 
 def _require_int(name: str, value: object, least: int, most: int, meaning: str) -> None:
@@ -153,7 +177,7 @@ class Options:
         priority: int | None = None,
         timeout: float | None = None,
         retries: int | None = None,
-        gpu: int | None = None,
+        gpu: float | None = None,
     ) -> Options:
         """This view with some settings changed; None leaves a setting as it is."""
         settings = checked(
@@ -162,7 +186,7 @@ class Options:
             timeout=timeout,
             retries=retries,
             gpu=gpu,
-            gpu_slots=self.client.gpu_slots,
+            count_gpus=self.client.count_gpus,
         )
         return Options(self.client, settings)
 

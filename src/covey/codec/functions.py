@@ -6,6 +6,9 @@ book of a client gives each function a number and a digest; a slot loads the bod
 
     body = length of the scene (4 bytes) | scene | pickle of the function       + buffers | trunks, out of band
 
+Where a client has an initializer that slots did not run at their start, the scene holds that, too, and its buffers
+stand between the two others. A slot runs it before it loads the first function that brings it.
+
 The scene is where the function was written to run: sys.path, working directory, level of the root
 logger. The slot enters it before it loads, so that what the caller can import the slot can, too. Of several
 functions with different working directories in one slot, the one loaded last decides. Where slots may be on other
@@ -102,22 +105,52 @@ def enter_scene(scene: tuple[Sequence[str], str, int]) -> None:
 
 
 def load_function(
-    body: Buffer, buffers: Sequence[object] = (), unpack: Callable[[Any, Sequence[object]], object] | None = None
+    body: Buffer,
+    buffers: Sequence[object] = (),
+    unpack: Callable[[Any, Sequence[object]], object] | None = None,
+    set_up: Callable[..., object] | None = None,
 ) -> Callable[..., Any]:
     """In the slot: the callable whose body this is, its scene entered first. ModuleMissing says what it needs.
 
-    `unpack(tags, blobs)` is given the trunks that came along, if any did.
+    `unpack(tags, blobs)` is given the trunks that came along, if any did; then `set_up(token, name, data, buffers)` the
+    initializer of the client, if it has one.
     """
     view = memoryview(body)
     end = 4 + int.from_bytes(view[:4], "little")
-    path, cwd, level, *tags = loads(view[4:end])
+    path, cwd, level, setup, *tags = loads(view[4:end])
     enter_scene((path, cwd, level))
     if tags:
         buffers, blobs = buffers[: -len(tags)], buffers[-len(tags) :]
         if unpack is not None:
             unpack(tags, blobs)
+    if setup is not None:
+        *about, count = setup
+        first = len(buffers) - count
+        if set_up is not None:
+            set_up(*about, buffers[first:])
+        buffers = buffers[:first]
     function: Callable[..., Any] = parcel.unseal(view[end:], buffers)
     return function
+
+
+class Setup:
+    """A client's initializer and its arguments, sealed once; all bodies of the client's functions bring it along.
+
+    `token` names it for the slots, that each may run it once. It is of this client alone: another one with the same
+    initializer is another one that has to be prepared for.
+
+    >>> setup = Setup(setattr, (sys, "flavour", "sweet"))
+    >>> setup.name, len(setup.token)
+    ('setattr', 16)
+    """
+
+    __slots__ = ("buffers", "data", "name", "references", "token")
+
+    def __init__(self, initializer: Callable[..., object], initargs: Sequence[Any]) -> None:
+        self.references: set[str] = set()
+        self.data, self.buffers = parcel.seal((initializer, tuple(initargs)), self.references)
+        self.name = callable_name(initializer)
+        self.token = os.urandom(16)
 
 
 class Packing:
@@ -167,6 +200,7 @@ class FunctionBook(FunctionCache):
         self._held: dict[int, tuple[weakref.ref[Any], Function]] = {}
         self._lock = threading.RLock()
         self._scene: tuple[tuple[tuple[str, ...], str, int], bytes] | None = None
+        self._setup: Setup | None = None
         self.caller = self._enter("call_object", *parcel.seal(call_object))
         self.ship = ship
 
@@ -187,6 +221,13 @@ class FunctionBook(FunctionCache):
         self.clear()
         self._luggage = luggage
         self.shipping = ship
+        self.caller = self._enter("call_object", *parcel.seal(call_object))
+
+    def bring(self, setup: Setup) -> None:
+        """Bodies bring this initializer along from now on; to be called before the first function is sealed."""
+        self.clear()
+        self._scene = None
+        self._setup = setup
         self.caller = self._enter("call_object", *parcel.seal(call_object))
 
     def learn(self, function: object) -> Function:
@@ -271,11 +312,13 @@ class FunctionBook(FunctionCache):
 
     def _scene_bytes(self, trunks: Sequence[Packed]) -> bytes:
         scene = _scene()
+        setup = self._setup
+        brought = None if setup is None else (setup.token, setup.name, setup.data, len(setup.buffers))
         if self._luggage is not None:
             _, cwd, level = scene
-            return dumps(((), cwd, level, *(packed.trunk.tag for packed in trunks)), 5)
+            return dumps(((), cwd, level, brought, *(packed.trunk.tag for packed in trunks)), 5)
         if self._scene is None or self._scene[0] != scene:
-            self._scene = (scene, dumps(scene, 5))
+            self._scene = (scene, dumps((*scene, brought), 5))
         return self._scene[1]
 
     def _enter(
@@ -286,6 +329,11 @@ class FunctionBook(FunctionCache):
         luggage = self._luggage
         packing: Packing | None = None
         trunks: tuple[Packed, ...] = ()
+        prepared: list[PickleBuffer] = []
+        if self._setup is not None:
+            # Whichever function comes first to a slot, its initializer needs its modules there.
+            references = self._setup.references.union(references or ())
+            prepared = self._setup.buffers
         if luggage is not None:
             version = luggage.version
             trunks = luggage.gather(references or ())
@@ -300,7 +348,7 @@ class FunctionBook(FunctionCache):
         with self._lock:
             sealed = self._by_digest.get(key)
             if sealed is None:
-                carried = [*buffers, *(packed.blob for packed in trunks)]
+                carried = [*buffers, *prepared, *(packed.blob for packed in trunks)]
                 sealed = Function(next(self._numbers), key, body, carried, name, self._on_forget)
                 sealed.packing = packing
                 self._by_digest[key] = sealed

@@ -137,7 +137,7 @@ class DistributedFunction:
             self._client = join_flock(wishes, self)
             # An array is cut for the slots there are: those of machines that are about to come count.
             self._client.wait_machines()
-        if self.wanted.needs == NEEDS_GPU and not self._client.gpu_slots:
+        if self.wanted.needs == NEEDS_GPU and not self._client.count_gpus():
             raise ValueError(
                 f"{self!r} wants GPUs and nothing else (gpu_policy='require_all'), and no machine here offers one: "
                 "use 'prefer_gpu', or see `covey node --detect`"

@@ -156,7 +156,8 @@ class Answers:
             "name": self._node.loop.name,
             "host": os.uname().nodename,
             "slots": len(slots),
-            "gpus": sum(slot["gpu"] is not None for slot in slots),
+            # Several slots may share one.
+            "gpus": len({slot["gpu"] for slot in slots} - {None}),
             "running": sum(int(str(slot["running"])) for slot in slots),
             "state": "draining" if self.leaving else "up" if slots else "starting",
             "own_slots": sorted(slots, key=lambda slot: int(str(slot["number"])))[:_SLOTS_SHOWN],

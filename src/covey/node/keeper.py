@@ -4,7 +4,7 @@
     start()  ──►  ┌─ keeper thread ────────────────┐  expect_slot, slot_died  ┌────────┐
     close()  ──►  │ poll(wake, orders, deaths …)   │ ───────────────────────► │ broker │
                   │ start · reap · replace · kill  │ ◄─────────────────────── │  loop  │
-                  └────────────────────────────────┘  orders: kill pid       └────────┘
+                  └────────────────────────────────┘  orders: kill, share    └────────┘
 
 Why one thread for all of it: a slot dies with the thread that started it (see `launch`), so this thread
 lives exactly as long as the slots; and what only one thread touches needs no lock.
@@ -28,7 +28,7 @@ from typing import Protocol
 from covey.errors import CoveyError, InitializerFailed, SlotsWillNotStart
 from covey.node.ending import Ending
 from covey.node.launch import Child, Launcher
-from covey.node.seats import Seat
+from covey.node.seats import Seat, further_seats
 
 __all__ = ["Keeper", "SlotLoop"]
 
@@ -55,6 +55,8 @@ class SlotLoop(Protocol):
 class Keeper:
     """Keeps a slot running in each of `seats`, from `start` until `close`. Safe to use from any thread.
 
+    Where tasks ask for a part of a GPU it adds seats, up to `slots_per_gpu` on each.
+
     `on_broken` is called from the keeper's thread, at most once; `on_word` with each "query" or "answer" that the
     loop has, its handle or number, and its text.
     """
@@ -67,13 +69,16 @@ class Keeper:
         on_broken: Callable[[CoveyError], None] | None = None,
         on_leave: Callable[[], None] | None = None,
         on_word: Callable[[str, int, str], None] | None = None,
+        slots_per_gpu: int = 1,
     ) -> None:
+        # Only the keeper's thread adds to it.
         self._seats = {seat.number: seat for seat in seats}
         self._launcher = launcher
         self._loop = loop
         self._on_broken = on_broken
         self._on_leave = on_leave
         self._on_word = on_word
+        self._slots_per_gpu = slots_per_gpu
         self._host = os.uname().nodename
         self._owner = os.getpid()
         self._wake_read, self._wake_write = os.pipe()
@@ -107,6 +112,10 @@ class Keeper:
     def pids(self) -> list[int]:
         """The processes that run now, by slot number."""
         return [child.pid for child in sorted(self._children.values(), key=lambda child: child.number)]
+
+    def find_seat(self, number: int) -> Seat | None:
+        """The seat of that number."""
+        return self._seats.get(number)
 
     def close(self, grace: float = 0.0, *, kill: bool = False) -> None:
         """Waits up to `grace` seconds for the slots to leave (somebody else tells them to), and kills the rest.
@@ -237,10 +246,18 @@ class Keeper:
                 self._on_leave()
             elif verb in ("query", "answer") and self._on_word is not None:
                 self._on_word(verb, pid, why.decode(errors="replace"))
+            elif verb == "share":
+                self._add_seats(pid)
             elif verb == "kill":
                 for child in self._children.values():
                     if child.pid == pid:
                         child.kill(why.decode() or "its task was to end at once")
+
+    def _add_seats(self, share: int) -> None:
+        """For tasks that take so much of a GPU; the slots are started before the next wait."""
+        for seat in further_seats(self._seats.values(), share, self._slots_per_gpu):
+            self._seats[seat.number] = seat
+            self._due[seat.number] = 0.0
 
     def _kill_late(self) -> None:
         deadline = self._deadline

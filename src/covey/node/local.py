@@ -26,7 +26,6 @@ from covey.node.outfit import Outfit, slot_environment
 from covey.node.rundir import RunDir, sweep
 from covey.node.seats import seats_of
 from covey.settings import Settings
-from covey.slot import GPU
 
 if TYPE_CHECKING:
     from covey.broker.loop import Loop
@@ -60,7 +59,7 @@ class LocalNode:
     """A broker and its slots on this machine, for as long as this object is open.
 
     `offer` is what of the machine it may use; without one it looks for itself, under `max_cpu`, `max_gpu`, `gpus` and
-    `min_gpu_memory`. `setup` is the sealed `(initializer, initargs)`. `path` is the slots' `sys.path`, where it is not
+    `min_gpu_memory`. `setup` is a client's initializer, as in Outfit. `path` is the slots' `sys.path`, where it is not
     the caller's. `on_broken` is told, from another thread and at most once, why no slot will ever run; `on_leave` is
     told when an asker wants the node to end, `on_word` what others ask or answer (see Keeper), `on_news` that somebody
     came or left. With `links` it may have no slots of its own, because it is going to have nodes below it (`machines`).
@@ -82,7 +81,7 @@ class LocalNode:
         min_gpu_memory: int = 0,
         offer: Offer | None = None,
         name: str | None = None,
-        setup: tuple[bytes, Sequence[bytes | bytearray | memoryview | PickleBuffer]] | None = None,
+        setup: tuple[bytes, Sequence[bytes | bytearray | memoryview | PickleBuffer], bytes] | None = None,
         max_tasks: int = 0,
         links: bool = False,
         more_addresses: Sequence[str] = (),
@@ -105,8 +104,9 @@ class LocalNode:
             )
         self.offer = offer
         self.name = name
-        self._seats = {seat.number: seat for seat in seats_of(offer.cpus, offer.gpus)}
-        if not self._seats and not links:
+        seats = seats_of(offer.cpus, offer.gpus)
+        self._count = len(seats)
+        if not seats and not links:
             raise ValueError("max_cpu=0 leaves nothing that could run a task: give at least 1, or None for all CPUs")
         self._on_broken = on_broken
         self._broken_lock = threading.Lock()
@@ -128,9 +128,10 @@ class LocalNode:
                 slot_environment(offer.present.count, self.count),
                 self._folder.path,
             )
-            seats = list(self._seats.values())
-            self._keeper = Keeper(seats, launcher, self._loop, self._tell_broken, on_leave, on_word)
-            on_alone = None if self._seats else self._tell_broken
+            self._keeper = Keeper(
+                seats, launcher, self._loop, self._tell_broken, on_leave, on_word, self.settings.slots_per_gpu
+            )
+            on_alone = None if seats else self._tell_broken
             self.machines = Machines(self._native_loop(), on_alone, on_news) if links else None
         except BaseException:
             self._folder.remove()
@@ -144,13 +145,13 @@ class LocalNode:
 
     @property
     def count(self) -> int:
-        """How many slots it keeps, of all kinds."""
-        return len(self._seats)
+        """How many slots it keeps, of all kinds; those that share a GPU count as one."""
+        return self._count
 
     @property
     def gpu_slots(self) -> int:
         """How many of them have a GPU."""
-        return sum(seat.kind == GPU for seat in self._seats.values())
+        return len(self.offer.gpus)
 
     @property
     def loop(self) -> BrokerLoop:
@@ -203,7 +204,7 @@ class LocalNode:
 
     def _of_this_machine(self, row: Mapping[str, object]) -> dict[str, object]:
         number, pid = row.get("number"), row.get("pid")
-        seat = self._seats.get(number) if isinstance(number, int) else None
+        seat = self._keeper.find_seat(number) if isinstance(number, int) else None
         return {
             "gpu": seat.gpu.uuid if seat is not None and seat.gpu is not None else None,
             "memory": resident_memory(pid) if isinstance(pid, int) else None,

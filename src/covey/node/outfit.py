@@ -32,13 +32,14 @@ _THREAD_VARIABLES = (
 class Outfit:
     """The settings of a slot.
 
-    `setup` is the sealed `(initializer, initargs)`: bytes and large buffers. `node` is its node's name, if it has one.
-    `path` is the slot's `sys.path`; None: that of the process that runs here. `far`: its tasks come from other
-    programs.
+    `setup` is the sealed `(initializer, initargs)`, bytes and large buffers, and the token by which the slot knows it
+    again where a function brings it along. `node` is its node's name, if it has one.
+    `path` is the slot's `sys.path`; None: that of the process that runs here. `far`: its tasks
+    come from other programs.
     """
 
     address: str
-    setup: tuple[bytes, Sequence[bytes | bytearray | memoryview | PickleBuffer]] | None = None
+    setup: tuple[bytes, Sequence[bytes | bytearray | memoryview | PickleBuffer], bytes] | None = None
     max_tasks: int = 0
     result_limit: int = 1 << 30
     native: bool = True
@@ -51,8 +52,8 @@ class Outfit:
         """The file's content: this, and what the slot takes over from the process that runs here."""
         setup = None
         if self.setup is not None:
-            body, buffers = self.setup
-            setup = (body, [bytes(buffer) for buffer in buffers])
+            body, buffers, token = self.setup
+            setup = (body, [bytes(buffer) for buffer in buffers], token)
         content: dict[str, object] = {
             "address": self.address,
             "path": _import_path() if self.path is None else list(self.path),

@@ -17,6 +17,7 @@ __all__ = [
     "EXIT_SETUP_FAILED",
     "GPU",
     "UP",
+    "WHOLE_SHARE",
     "gpus",
     "kind",
     "node",
@@ -28,6 +29,9 @@ __all__ = [
 CPU = 0
 GPU = 1
 CPU_BESIDE = 2
+
+# All of a GPU; a task's share of one is counted in such units. The protocol's, too.
+WHOLE_SHARE = 10_000
 
 number: int | None = None
 """Which slot of its node this process is; None in a process that is no slot."""

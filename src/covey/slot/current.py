@@ -25,6 +25,7 @@ class Current:
         attempt: 1, or more if the task was given to a slot before.
         gpus: uuids of the GPUs that it may use; () in a CPU slot.
         node: the name of the node, if it was given one.
+        gpu_share: how much of its GPU the task may use: 1.0, or the fraction that it asked for; 0.0 in a CPU slot.
     """
 
     host: str
@@ -32,6 +33,7 @@ class Current:
     attempt: int
     gpus: tuple[str, ...]
     node: str | None
+    gpu_share: float = 0.0
 
     @property
     def is_gpu(self) -> bool:
@@ -50,4 +52,5 @@ def current() -> Current | None:
     number, runner = slot.number, slot.running
     if number is None or runner is None or not runner.attempt:
         return None
-    return Current(os.uname().nodename, number, runner.attempt, slot.gpus, slot.node)
+    share = (runner.share or slot.WHOLE_SHARE) / slot.WHOLE_SHARE if slot.gpus else 0.0
+    return Current(os.uname().nodename, number, runner.attempt, slot.gpus, slot.node, share)

@@ -107,13 +107,14 @@ def _empty_main_module() -> None:
         del names[name]
 
 
-def _set_up(runner: Runner, log: int, setup: "tuple[bytes, list[bytes]]") -> None:
+def _set_up(runner: Runner, log: int, setup: "tuple[bytes, list[bytes], bytes]") -> None:
     from covey.codec.parcel import unseal
+    from covey.slot import setups
 
     # Should the process die of it, this is what it said last.
     os.write(log, b"its initializer was running\n")
     try:
-        body, buffers = setup
+        body, buffers, token = setup
         initializer, arguments = unseal(body, [bytearray(buffer) for buffer in buffers])
         initializer(*arguments)
     except BaseException as error:
@@ -125,6 +126,7 @@ def _set_up(runner: Runner, log: int, setup: "tuple[bytes, list[bytes]]") -> Non
         os.write(log, b"\0" + sealed)
         runner.fail_setup(sealed)
         _leave(slot.EXIT_SETUP_FAILED)
+    setups.note(token)
     os.lseek(log, 0, os.SEEK_SET)
     os.ftruncate(log, 0)
 

@@ -33,6 +33,9 @@ class Runner:
     # Which attempt at its task runs now, from 1; 0 while no task runs.
     @property
     def attempt(self) -> int: ...
+    # What the task that runs takes of the slot's GPU, in 1/10,000; 0: all of it.
+    @property
+    def share(self) -> int: ...
     # Says BYE because the initializer raised; `error` is the sealed exception. Returns when it is sent.
     def fail_setup(self, error: bytes) -> None: ...
     # Lets what was sent leave, and ends the link.
