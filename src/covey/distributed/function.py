@@ -148,10 +148,11 @@ class DistributedFunction:
         if x is None:
             if client.inline:
                 return [call(None)]
-            if self.wanted.machines:
+            # It ships where it has slots on other machines, be it through machines=, a broker or a client of either.
+            if client.book.ship:
                 raise NotImplementedError(
-                    f"{self!r}(None) calls every slot of one machine once; over machines=[…] this version cannot: give "
-                    "it a list of as many items as calls are wanted"
+                    f"{self!r}(None) calls every slot of one machine once; over several machines this version cannot: "
+                    "give it a list of as many items as calls are wanted"
                 )
             return call_every_slot(client, call)
         if is_array(x):
