@@ -398,8 +398,9 @@ cdef void _receive(Desk* self, int32_t peer, int kind, Bale* bale, double now) n
     elif kind == RETRACT and asks:
         for i in range(count):
             scheduler_on_retract(self.scheduler, row.index, (<TicketRecord*> at)[i].ticket, now)
-    elif kind == CREDIT and does and row.relays and count == 1:
-        relays_on_credit(self, peer, <CreditRecord*> at, now)
+    elif kind == CREDIT and does and row.relays and count:
+        # What was offered several times in one turn is one message; the latest word counts.
+        relays_on_credit(self, peer, &(<CreditRecord*> at)[count - 1], now)
     elif kind == QUERY and asks and count == 1:
         inquiries_on_query(self, peer, bale)
     elif kind == ANSWER and does and count == 1:
