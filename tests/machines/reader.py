@@ -67,6 +67,8 @@ class Reader:
                 others = "\n".join(program.picture() for program in self.programs if program not in self._latest)
                 place = f"{page}.md, line {block.line}"
                 raise AssertionError(f"{place}:\n{block.text}\n{error}\n\nbefore that:\n{others}") from None
+        for program in self.programs:
+            assert program.process.poll() in (None, 0), program.picture()
 
     def _do(self, block: Block) -> None:
         if block.language == "text":

@@ -10,9 +10,11 @@ pytestmark = pytest.mark.slow
 
 
 def test_my_labs_desktops(lab: Lab) -> None:
-    # lab9 is a name that everybody knows, of a machine that is off.
+    # Nobody knows lab9.
     reader = Reader(lab, {"desk": lab.alpha, "lab7": lab.beta, "lab8": lab.gamma})
     reader.read("lab")
+    # The page has ended all that it began.
+    assert [program.wait_end() for program in reader.programs] == [0] * len(reader.programs)
 
 
 def test_a_cluster_with_a_login_node(lab: Lab) -> None:
