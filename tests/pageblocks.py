@@ -39,11 +39,6 @@ class Block:
     user: str | None = None
 
 
-def pages() -> list[str]:
-    """The names of all how-to pages."""
-    return sorted(path.stem for path in HOWTO.glob("*.md"))
-
-
 def blocks_of(name: str) -> list[Block]:
     """The blocks of the page of this name."""
     return parse((HOWTO / f"{name}.md").read_text(encoding="utf-8"))
@@ -59,19 +54,27 @@ def parse(page: str) -> list[Block]:
     for fence in _FENCE.finditer(page):
         language, text = fence[1], fence[2]
         line = page.count("\n", 0, fence.start()) + 1
-        # A script that a shell is to run opens with the shell's own line.
-        titles = [match for match in map(_TITLE.match, text.splitlines()[:2]) if match]
+        title = find_title(text)
         if language not in ("python", "sh", "text"):
             raise ValueError(f"line {line}: a block of {language or 'no language'} is none that a test can read")
-        if not titles:
+        if title is None:
             if language == "sh":
                 raise ValueError(f"line {line}: who types this? Write `# on HOST` above it")
             found.append(Block(language, text, line))
             continue
-        title = titles[0]
         hosts = tuple(re.split(r", | and ", title["hosts"]))
         found.append(Block(language, text, line, hosts, title["file"], title["user"]))
     return found
+
+
+def find_title(text: str) -> re.Match[str] | None:
+    """The comment that says who a block is for.
+
+    >>> find_title("# fit.py on desk\\nimport covey\\n")["file"]
+    'fit.py'
+    """
+    # A script that a shell is to run opens with the shell's own line.
+    return next(filter(None, map(_TITLE.match, text.splitlines()[:2])), None)
 
 
 def pattern_of(line: str) -> str:
