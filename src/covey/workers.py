@@ -18,7 +18,7 @@ from covey.keys.secret import Secret
 from covey.node.machines import PORT
 from covey.node.offer import detect_offer
 from covey.node.pipes import pipe_address
-from covey.node.server import Gate, NodeServer
+from covey.node.server import Gate, NodeServer, bridge_gate
 
 __all__ = ["funworker", "optworker"]
 
@@ -51,7 +51,9 @@ def funworker(
     if named_pipe:
         if port is not None:
             raise ValueError("a worker listens at a port or at a named pipe: give one of them")
-        server = NodeServer(offer, pipe=pipe_address(named_pipe), name=name)
+        pipe = pipe_address(named_pipe)
+        gate = bridge_gate(pipe, lambda: Secret.find(authkey, settings=settings))
+        server = NodeServer(offer, gate=gate, pipe=pipe, name=name)
         where = f"named pipe {named_pipe!r}" if named_pipe is not True else "the named pipe"
     else:
         if port is not None and (isinstance(port, bool) or not isinstance(port, int) or not 0 < port < 65536):

@@ -79,10 +79,18 @@ class Namespaces:
         _ip("-n", self._hub, "link", "set", name, "up")
 
     def set_name_server(self, name: str, server: str) -> None:
-        """Until `mend`: `ip netns exec` lays this over /etc for what it starts, and touches nothing else."""
+        """Until `mend`, programs that are started there look names up at this server."""
+        self._lay_over(name, "resolv.conf", f"nameserver {server}\n")
+
+    def set_names(self, name: str, table: str) -> None:
+        """Until `mend`, this is the table of names for programs that are started there."""
+        self._lay_over(name, "hosts", table)
+
+    def _lay_over(self, name: str, file: str, text: str) -> None:
+        # `ip netns exec` lays what it finds there over /etc for what it starts, and touches nothing else.
         os.makedirs(self._etc(name), exist_ok=True)
-        with open(f"{self._etc(name)}/resolv.conf", "w", encoding="utf-8") as file:
-            file.write(f"nameserver {server}\n")
+        with open(f"{self._etc(name)}/{file}", "w", encoding="utf-8") as found:
+            found.write(text)
 
     def _etc(self, name: str) -> str:
         return f"/etc/netns/{self.name_of(name)}"

@@ -153,6 +153,14 @@ def test_drain_says_who_is_there() -> None:
     assert loop.drained == ["b c", "d"]
 
 
+def test_drain_takes_a_host_that_has_one_node() -> None:
+    loop = PretendedLoop(below=[node_row("a:7", 1), node_row("b:8", 2), node_row("b:9", 3), node_row("c", 4)])
+    answers = answers_of(PretendedNode(loop))
+    assert json.loads(answers.answer("drain a")) == {"drained": "a:7", "running": 1}
+    assert "there is no node 'b'" in json.loads(answers.answer("drain b"))["error"]
+    assert loop.drained == ["a:7", "b"]
+
+
 def test_the_rate_is_that_of_the_last_seconds() -> None:
     clock, node = Clock(), PretendedNode()
     answers = answers_of(node, clock)

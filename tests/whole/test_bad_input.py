@@ -197,6 +197,14 @@ def test_machines_that_make_no_sense(given, error, sentence):
         covey.Client(max_cpu=1, **given)
 
 
+def test_a_client_that_names_nothing_uses_the_connection_that_the_environment_names(monkeypatch, tmp_path):
+    monkeypatch.setenv("COVEY_CONNECTION", str(tmp_path / "lab.json"))
+    with pytest.raises(covey.KeyRefused, match=r"lab\.json is not there"):
+        covey.Client()
+    with covey.Client(max_cpu=1) as here, covey.Client(inline=True) as inline:
+        assert here.submit(abs, -1).result() == inline.submit(abs, -1).result() == 1
+
+
 def test_nobody_at_the_address(tmp_path):
     with pytest.raises(covey.LinkRefused, match="nobody answers"):
         covey.Client(where=f"ipc://{tmp_path}/nobody")

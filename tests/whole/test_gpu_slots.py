@@ -89,8 +89,13 @@ def test_a_function_is_told_whether_it_has_a_gpu(client):
     assert covey.distribute(told, inline=True)([1]) == [False]
 
 
-def test_one_call_a_slot_waits_for_no_gpu(client):
-    assert covey.distribute(lambda _: covey.current().is_gpu, executor=client)(None) == [False]
+def test_one_call_a_slot_is_for_those_that_the_policy_names(client):
+    def called(**words):
+        return sorted(covey.distribute(lambda _: covey.current().is_gpu, executor=client, **words)(None))
+
+    assert called() == [False, True, True]
+    assert called(use_gpu=False) == [False]
+    assert called(gpu_policy="require_all") == [True, True]
 
 
 def test_a_context_on_a_cpu_is_refused_by_name(client):

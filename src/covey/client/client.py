@@ -37,6 +37,7 @@ from covey.client.statistics import Statistics, statistics_of
 from covey.client.where import Elsewhere, elsewhere
 from covey.codec.functions import Setup, callable_name
 from covey.errors import ClientClosed, CoveyError, ForkedClient, LinkRefused
+from covey.keys.connection import find_connection
 from covey.node.local import LocalNode
 from covey.slot import WHOLE_SHARE
 
@@ -53,8 +54,9 @@ class Client(Exchange, Executor):
     """Runs functions over every core: an Executor whose tasks cost a microsecond.
 
     Parameters:
-        where: None starts a flock on this machine; a connection file uses the broker that wrote it; another
-            client's `address` shares that client's flock.
+        where: a connection file uses the broker that wrote it; another client's `address` shares that client's
+            flock. None starts a flock on this machine, or uses the broker of COVEY_CONNECTION, where that is set
+            and nothing below speaks of machines, CPUs, GPUs or slots.
         machines: other machines that compute too, each running `covey node --listen` or `funworker()`: 'host',
             'host:port' or 'ipc://…'. One that is not there is named, and joins when it comes.
         port: where they listen, if not 2718. named_pipe: they are on this machine, at a named pipe.
@@ -95,6 +97,9 @@ class Client(Exchange, Executor):
         progress: bool | None = None,
     ) -> None:
         _require_setup(where, machines, max_cpu, max_gpu, initializer, max_tasks_per_slot)
+        own = machines or max_gpu or gpus or min_gpu_memory or inline or initializer or max_tasks_per_slot
+        if where is None and max_cpu is None and not own:
+            where = find_connection()
         self._progress = progress
         self._maps: weakref.WeakSet[Feeder] = weakref.WeakSet()
         self._gate = threading.Lock()

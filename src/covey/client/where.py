@@ -8,6 +8,7 @@ and none made, unless a machine will be dialled over a network.
 from __future__ import annotations
 
 import os
+import socket
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -67,11 +68,14 @@ def _at_broker(where: str | os.PathLike[str]) -> Elsewhere:
     return Elsewhere(tuple(Machine(name, address) for address in file.addresses), file.keys("client"), True)
 
 
-def _piped(machine: str, named_pipe: bool | str) -> Machine:
+def _piped(machine: str, named_pipe: bool | str, system: str = os.name) -> Machine:
     if machine.startswith("ipc://"):
         return machine_of(machine)
-    if machine in _HERE or machine.partition(".")[0] == os.uname().nodename.partition(".")[0]:
-        return Machine(machine, pipe_address(named_pipe))
+    if machine in _HERE or machine.partition(".")[0] == socket.gethostname().partition(".")[0]:
+        return Machine(machine, pipe_address(named_pipe, system=system))
+    if system == "nt":
+        machine_of(machine)                 # refuses what is no name
+        return Machine(machine, pipe_address(named_pipe, machine=machine, system=system))
     raise ValueError(
         f"named_pipe={named_pipe!r}: a named pipe reaches only this machine here, and {machine!r} is another one: "
         "leave named_pipe out, and start its worker without it"

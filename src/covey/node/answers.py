@@ -17,7 +17,7 @@ import json
 import os
 import sys
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any, Protocol
 
 from covey.node.rate import Rate
@@ -180,6 +180,7 @@ class Answers:
 
     def _drain(self, name: str) -> dict[str, object]:
         before = {str(node["name"]): node for node in self._node.loop.nodes()}
+        name = _meant(name, before)
         if self._node.loop.drain(name):
             return {"drained": name, "running": before[name]["running"] if name in before else 0}
         # Cut, because a sentence that is longer than an answer would be none.
@@ -195,6 +196,12 @@ def _page_of(rows: list[dict[str, Any]], start: int) -> tuple[list[dict[str, Any
         if size > _ROWS_BYTES and at > start:
             return rows[start:at], at
     return rows[start:], None
+
+
+def _meant(said: str, names: Collection[str]) -> str:
+    """A node that was given no name is called HOST:PID; where a host has only one, the host says enough."""
+    of_host = [name for name in names if name.rpartition(":")[0] == said]
+    return of_host[0] if said not in names and len(of_host) == 1 else said
 
 
 def _parsed(text: str) -> dict[str, Any]:

@@ -231,6 +231,8 @@ class LocalNode:
         self._loop.stop()
         if self._thread.ident is not None:
             self._thread.join()
+        if self.machines is not None:
+            self.machines.close_bridges()
         self._folder.remove()
         self._closed = True
         if not kill:

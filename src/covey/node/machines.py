@@ -23,6 +23,7 @@ from typing import Any, Protocol
 
 from covey.errors import CoveyError, NobodyThere
 from covey.keys.pairs import fingerprint_of
+from covey.node.bridge import ClientEnd, pipe_path
 from covey.node.names import Names, address_of, is_named
 
 __all__ = ["PORT", "Machine", "Machines", "machine_of"]
@@ -58,7 +59,8 @@ class Machine:
 
     @property
     def encrypted(self) -> bool:
-        return self.address.startswith("tcp://")
+        """Whether keys are needed: on all that is more than a local socket."""
+        return self.address.startswith("tcp://") or pipe_path(self.address) is not None
 
 
 def machine_of(written: str, port: int | None = None) -> Machine:
@@ -111,6 +113,7 @@ class Machines:
         self._on_news = on_news
         self._machines: dict[int, Machine] = {}
         self._asked: set[str] = set()
+        self._ends: list[ClientEnd] = []
         self._fingerprints: dict[int, str] = {}
         self._named: set[int] = set()
         self._wake_read, self._wake_write = os.pipe()
@@ -124,7 +127,8 @@ class Machines:
     def dial(self, machine: Machine, *, asks: bool, keys: Sequence[bytes] | None) -> None:
         """Keeps a link to the machine, as one who asks there or as one who does."""
         named = is_named(machine.address)
-        link = self._loop.dial("" if named else machine.address, asks, keys if machine.encrypted else None)
+        address = self._bridged(machine.address)
+        link = self._loop.dial("" if named else address, asks, keys if machine.encrypted else None)
         self._machines[link] = machine
         if named:
             self._names.seek(link, machine.address)
@@ -132,6 +136,16 @@ class Machines:
             self._asked.add(machine.written)
         if machine.encrypted and keys is not None:
             self._fingerprints[link] = fingerprint_of(keys[0])
+
+    def _bridged(self, address: str) -> str:
+        """What the loop can dial in the place of this address."""
+        path = pipe_path(address)
+        if path is None:
+            return address
+        end = ClientEnd(path)
+        self._ends.append(end)
+        end.start()
+        return end.address
 
     def start(self) -> None:
         """Begins to watch what was dialled."""
@@ -151,6 +165,11 @@ class Machines:
             setattr(self, name, -1)
             if descriptor >= 0:
                 os.close(descriptor)
+
+    def close_bridges(self) -> None:
+        """Ends the bridges to named pipes, once the loop has said its last words over them."""
+        for end in self._ends:
+            end.close()
 
     def wait(self, condition: Callable[[], bool], timeout: float) -> bool:
         """Waits until the condition holds, looking whenever there is news; False if it never did."""

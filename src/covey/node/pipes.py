@@ -2,7 +2,8 @@
 """Named pipes: a node and its callers on one machine meet at a name instead of a port.
 
 Why: `named_pipe=True` is how Playdoh's users reached workers without opening a port. Here the name is a local socket
-in a directory that only the user may enter; that, and nothing else, decides who may connect.
+in a directory that only the user may enter; that, and nothing else, decides who may connect. On Windows it is the
+system's own named pipe, which reaches other machines too, over a bridge (`bridge.py`).
 
 May not know: loops, tasks. Guarantees: two nodes never share a name: the second is told which process has it; a name
 that a killed node left behind is free.
@@ -24,12 +25,16 @@ DEFAULT_PIPE = "covey"
 _NAME = re.compile(r"[A-Za-z0-9._-]{1,40}")
 
 
-def pipe_address(name: bool | str, folder: str | None = None) -> str:
-    """The address behind `named_pipe=True` or a name.
+def pipe_address(
+    name: bool | str, folder: str | None = None, *, machine: str | None = None, system: str = os.name
+) -> str:
+    r"""The address behind `named_pipe=True` or a name; on Windows that on another machine, if one is named.
 
     >>> import tempfile
     >>> pipe_address("lab", tempfile.mkdtemp())
     'ipc:///...lab.pipe'
+    >>> print(pipe_address("lab", machine="lab7", system="nt"))
+    pipe:\\lab7\pipe\covey-lab
     """
     text = DEFAULT_PIPE if name is True else name
     if not isinstance(text, str) or not _NAME.fullmatch(text):
@@ -37,6 +42,9 @@ def pipe_address(name: bool | str, folder: str | None = None) -> str:
             f"named_pipe={name!r}: True, or a name of at most 40 letters, digits, dots, dashes and underscores, is "
             "needed"
         )
+    if system == "nt":
+        # Not the bare name: on Windows all programs of a machine share one table of them.
+        return rf"pipe:\\{machine or '.'}\pipe\covey-{text}"
     return f"ipc://{os.path.join(folder or _folder(), text)}.pipe"
 
 

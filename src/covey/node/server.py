@@ -24,14 +24,16 @@ from dataclasses import dataclass, replace
 
 from covey.errors import CoveyError, PlaceTaken
 from covey.keys.pairs import KeyPair, PeerKeys, RoleKeys, fingerprint_of
+from covey.keys.secret import Secret
 from covey.node.answers import Answers
+from covey.node.bridge import NodeEnd, pipe_path
 from covey.node.local import LocalNode
 from covey.node.machines import Machine, Machines
 from covey.node.occupant import occupant_of
 from covey.node.offer import Offer
 from covey.node.pipes import own_pipe
 
-__all__ = ["Gate", "NodeServer"]
+__all__ = ["Gate", "NodeServer", "bridge_gate"]
 
 _log = logging.getLogger("covey.node")
 _TEST_DEADLINE = 5.0
@@ -45,10 +47,20 @@ class Gate:
     keys: RoleKeys
 
 
+def bridge_gate(pipe: str, find: Callable[[], Secret]) -> Gate | None:
+    """The gate to which the bridge of a pipe leads, with the user's key; None for a pipe that needs no bridge.
+
+    >>> bridge_gate("ipc:///run/user/1000/covey/lab.pipe", Secret.find) is None
+    True
+    """
+    return Gate(("tcp://127.0.0.1:*",), find().keys()) if pipe_path(pipe) is not None else None
+
+
 class NodeServer:
     """A node that serves other machines until it is told to end.
 
-    `gate` is where it listens, `pipe` an ipc address where it listens besides, `upstream` the broker that it dials.
+    `gate` is where it listens, `pipe` an address of `pipe_address` where it listens besides, `upstream` the broker that
+    it dials. A pipe that needs a bridge leads to the gate's first address, which is then on 127.0.0.1.
     """
 
     def __init__(
@@ -67,7 +79,10 @@ class NodeServer:
         self._dials_broker = upstream is not None
         self._answers: Answers | None = None
         self._error: CoveyError | None = None
-        self._pipe_lock = own_pipe(pipe) if pipe is not None else -1
+        bridged = pipe_path(pipe) if pipe is not None else None
+        local = pipe if bridged is None else None
+        self._pipe_lock = own_pipe(local) if local is not None else -1
+        self._end: NodeEnd | None = None
         self._gate = gate
         self._strangers_told = 0
         self._turned_away_told = (0, "")
@@ -77,7 +92,7 @@ class NodeServer:
             name=name,
             links=True,
             far=True,
-            more_addresses=(pipe,) if pipe is not None else (),
+            more_addresses=(local,) if local is not None else (),
             on_leave=self._done.set,
             on_word=self._on_word,
             on_news=self._on_news,
@@ -90,6 +105,8 @@ class NodeServer:
             self._answers = Answers(self.node, time.monotonic, time.time)
             if gate is not None:
                 self.addresses = self._open(gate)
+                if bridged is not None:
+                    self._end = NodeEnd(bridged, int(self.addresses[0].rpartition(":")[2]))
             if upstream is not None:
                 machines, keys = upstream
                 for machine in machines:
@@ -126,6 +143,8 @@ class NodeServer:
         self.node.start()
         if self._gate is not None:
             _try_as_stranger(self.addresses[0], self._gate.keys.broker.public, self.node)
+        if self._end is not None:
+            self._end.start()
 
     def run(self, on_ready: Callable[[], object] = lambda: None) -> None:
         """Serves until an asker ends it or a signal comes; raises what broke it. In the main thread. `on_ready` is
@@ -157,6 +176,8 @@ class NodeServer:
     def close(self) -> None:
         """Ends everything; tasks that run get the settings' grace."""
         self.node.close()
+        if self._end is not None:
+            self._end.close()
         if self._pipe_lock >= 0:
             os.close(self._pipe_lock)
             self._pipe_lock = -1

@@ -33,7 +33,7 @@ def parser() -> ArgumentParser:
     whole = ArgumentParser(
         prog="covey drain", description="Let a node finish what runs there, give it no more, and let it leave; "
         "what waits there goes to others.", allow_abbrev=False)
-    whole.add_argument("node", metavar="NODE", help="its name, as `covey status` shows it")
+    whole.add_argument("node", metavar="NODE", help="its name, as `covey status` shows it, or its host's")
     whole.add_argument("--connect", metavar="FILE", help="the broker's connection file (default: what COVEY_CONNECTION "
                        "names)")
     return whole

@@ -18,7 +18,7 @@ from covey.keys.secret import Secret
 from covey.node.machines import PORT, Machine
 from covey.node.offer import Offer, detect_offer
 from covey.node.pipes import pipe_address
-from covey.node.server import Gate, NodeServer
+from covey.node.server import Gate, NodeServer, bridge_gate
 
 __all__ = ["parser", "run"]
 
@@ -74,7 +74,8 @@ def _server(chosen: Namespace, offer: Offer) -> tuple[NodeServer, str]:
         raise CoveyError("nothing is left to offer: --max-cpu 0 and no GPU")
     if chosen.named_pipe:
         pipe = pipe_address(chosen.named_pipe)
-        return NodeServer(offer, pipe=pipe, name=chosen.name), f"at the named pipe {chosen.named_pipe}"
+        server = NodeServer(offer, gate=bridge_gate(pipe, Secret.find), pipe=pipe, name=chosen.name)
+        return server, f"at the named pipe {chosen.named_pipe}"
     if chosen.listen:
         keys = Secret.find().keys()
         server = NodeServer(offer, gate=Gate((chosen.listen,), keys), name=chosen.name)
