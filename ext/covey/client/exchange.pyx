@@ -227,10 +227,8 @@ cdef class Exchange:
             buffer_free(&parcel)
 
     def listen(self, FutureCore future not None, hear):
-        """What the task writes to us is given to `hear`, as bytes, by the thread that sets futures; None ends that.
-
-        What it wrote before is given at once.
-        """
+        """What the task writes to us is given to `hear`, as bytes, by the thread that sets futures, until its outcome is
+        here. What it wrote before is given at once."""
         self.line.listen(future.ticket, hear)
 
     def write(self, FutureCore future not None, bytes text not None):

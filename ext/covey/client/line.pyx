@@ -135,13 +135,13 @@ cdef class Line:
                 asker_flush_locked(&self.end, False)
             PyThread_release_lock(self.end.lock)
         for i in range(count):
+            if self.notes:
+                self.notes.pop(settled[i].record.ticket, None)
             if settled[i].holder == NULL:
                 continue
             future = <FutureCore> settled[i].holder
             Py_DECREF(future)
             self.live -= 1
-            if self.notes:
-                self.notes.pop(settled[i].record.ticket, None)
             try:
                 self.finish(future, settled[i].record, bale)
             except BaseException as error:
@@ -228,11 +228,10 @@ cdef class Line:
 
     cdef int listen(self, uint64_t ticket, object hear) except -1:
         early = self.notes.pop(ticket, None)
-        if hear is not None:
-            self.notes[ticket] = hear
-            if type(early) is list:
-                for text in early:
-                    hear(text)
+        self.notes[ticket] = hear
+        if type(early) is list:
+            for text in early:
+                hear(text)
         return 0
 
     cdef str task_of(self, uint64_t ticket):

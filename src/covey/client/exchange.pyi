@@ -51,8 +51,8 @@ class Exchange:
         crashes: int = 0,
     ) -> Future[Any]:
         """One task of a sealed function; raises NotPicklable, ParcelTooLarge, or what `refuse` was given."""
-    def listen(self, future: Future[Any], hear: Callable[[bytes], object] | None) -> None:
-        """Hears what a task writes, until None is given. The thread that sets futures calls it: it must be quick."""
+    def listen(self, future: Future[Any], hear: Callable[[bytes], object]) -> None:
+        """Hears what a task writes, until its outcome is here; in the thread that sets futures, so it must be quick."""
     def write(self, future: Future[Any], text: bytes) -> None:
         """A note to a task, which must have written first."""
     def flush(self) -> None: ...

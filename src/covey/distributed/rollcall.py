@@ -101,13 +101,15 @@ class _Roll:
         self._settings = settings
         self._entry = client.book.seal_now(roll_called)
         self._news: SimpleQueue[int | None] = SimpleQueue()
+        self._futures: list[Future[Any]] = []
         self._here: set[int] = set()
-        self._gone = False
+        # What everybody who waits is told, and whoever comes later at once.
+        self._word: bytes | None = None
 
     def call(self, patience: float | None) -> list[Any] | None:
         """The results; None if it gave way, because nobody turned up within `patience` seconds."""
         client = self._client
-        futures = [
+        self._futures = futures = [
             client.post(self._entry, ITEMS, [None], needs=self._settings.needs)
             for _ in range(client.slots_for(self._settings))
         ]
@@ -116,18 +118,18 @@ class _Roll:
                 client.listen(future, self._hearer(number))
                 future.add_done_callback(lambda _: self._news.put(None))
             client.flush()
-            if not self._serve(futures, patience):
+            if not self._serve(patience):
                 return None
             return [_single(future)[0] for future in futures]
         finally:
             # Whoever is done does not hear it.
-            self._tell(futures, GIVEN_UP)
+            self._tell(self._word or GIVEN_UP)
             for future in futures:
-                client.listen(future, None)
                 future.cancel()
 
-    def _serve(self, futures: list[Future[Any]], patience: float | None) -> bool:
+    def _serve(self, patience: float | None) -> bool:
         """Until all are done, or one has failed; False if it gave way."""
+        futures = self._futures
         latest = monotonic()
         while not all(future.done() for future in futures):
             if any(_failed(future) for future in futures):
@@ -139,24 +141,32 @@ class _Roll:
             if number is not None:
                 latest = monotonic()
                 self._here.add(number)
-                if self._gone:
-                    self._client.write(futures[number], GO)
-            if self._gone:
+            if self._word is not None:
                 continue
             if len(self._here) >= min(len(futures), self._client.slots_for(self._settings)):
-                self._gone = True
-                self._tell(futures, GO)
+                self._tell(GO)
             elif self._here and patience is not None and monotonic() > latest + patience:
-                self._tell(futures, GIVE_WAY)
+                self._tell(GIVE_WAY)
                 return False
         return True
 
     def _hearer(self, number: int) -> Callable[[bytes], None]:
-        return lambda _: self._news.put(number)
+        def hear(_: bytes) -> None:
+            self._news.put(number)
+            if self._word is not None:
+                self._client.write(self._futures[number], self._word)
 
-    def _tell(self, futures: list[Future[Any]], text: bytes) -> None:
+        return hear
+
+    def _tell(self, word: bytes) -> None:
+        # First the word, so that nobody falls between: who is told twice is told the same.
+        self._word = word
+        while not self._news.empty():
+            number = self._news.get()
+            if number is not None:
+                self._here.add(number)
         for number in self._here:
-            self._client.write(futures[number], text)
+            self._client.write(self._futures[number], word)
 
 
 def _single(future: Future[Any]) -> Any:
