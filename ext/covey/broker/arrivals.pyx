@@ -194,6 +194,9 @@ cdef void _on_outcomes(Desk* self, Peer* row, Bale* bale, double now) noexcept n
     cdef int32_t asker = -1
     cdef bint mixed = False
     cdef uint32_t i = 0
+    if row.draining:
+        # It ends here what it still has, and each of those was offered as a place.
+        self.offer_is_old = True
     while at < end:
         outcome = <OutcomeRecord*> at
         at += sizeof(OutcomeRecord) + outcome.length

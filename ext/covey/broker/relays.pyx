@@ -9,7 +9,7 @@ from covey.broker.desk cimport desk_farewell
 from covey.broker.peers cimport (
     ASKING, DOING, GREETING, HOST_MAX, peers_add, peers_record, peers_tell)
 from covey.broker.scheduler cimport (
-    LEFT_PLANNED, scheduler_capacity, scheduler_on_asker_joined, scheduler_on_doer_joined, scheduler_on_doer_left,
+    LEFT_PLANNED, scheduler_capacity, scheduler_load, scheduler_on_asker_joined, scheduler_on_doer_joined, scheduler_on_doer_left,
     scheduler_on_doer_resized, scheduler_on_drain)
 from covey.wire.protocol cimport (
     BEAT, CREDIT, DOER, GPU, HELLO, LEAVING, RESOURCES, STOP, CreditRecord, HelloRecord)
@@ -162,16 +162,25 @@ cdef void relays_offer(const Desk* self, uint32_t* capacity, uint32_t* window) n
 
 cdef void _sum_up(Desk* self) noexcept nogil:
     cdef Peer* row
+    cdef uint32_t running
+    cdef uint32_t queued
     cdef uint32_t i
     cdef int kind
     memset(self.offered, 0, sizeof(self.offered))
     for i in range(self.peers.room):
         row = &self.peers.rows[i]
-        if row.state == DOING and not row.draining:
-            for kind in range(RESOURCES):
-                self.offered[kind] += row.capacity[kind]
-    # GPUs and not the slots on them: whoever is above counts shares of whole ones, as we do.
-    self.offered[GPU] = <uint32_t> scheduler_capacity(self.scheduler, GPU)
+        if row.state != DOING:
+            continue
+        for kind in range(RESOURCES):
+            if not row.draining:
+                # GPUs and not the slots on them: whoever is above counts shares of whole ones, as we do.
+                self.offered[kind] += row.capacity[kind] if kind != GPU else 0
+            elif row.places[kind] >= 0:
+                # What still runs there counts above as running with us: without a place for it, one of our others
+                # would be taken for its.
+                scheduler_load(self.scheduler, row.places[kind], &running, &queued)
+                self.offered[kind] += min(running, row.capacity[kind])
+    self.offered[GPU] += <uint32_t> scheduler_capacity(self.scheduler, GPU)
 
 
 cdef void relays_tell(Desk* self, double now) noexcept nogil:
