@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from covey.client.client import Client
     from covey.errors import (
         BadBlocks,
+        BadCheckpoint,
+        BadFitness,
         BadSetting,
         ClientClosed,
         CoveyError,
@@ -50,6 +52,8 @@ if TYPE_CHECKING:
 
 __all__ = [
     "BadBlocks",
+    "BadCheckpoint",
+    "BadFitness",
     "BadSetting",
     "Client",
     "ClientClosed",
