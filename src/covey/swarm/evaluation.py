@@ -12,8 +12,9 @@ one value; what is no list of real numbers of the right length is BadFitness, by
 from __future__ import annotations
 
 import os
+import threading
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from time import perf_counter
 from typing import Any
@@ -21,13 +22,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from covey import slot
 from covey.errors import BadFitness
 from covey.swarm.fitness import Fitness
 
-__all__ = ["Evaluation", "Outcome", "numbers_of"]
+__all__ = ["Evaluation", "Outcome"]
 
 Vector = NDArray[np.float64]
+
+_HOST = os.uname().nodename
 
 
 @dataclass(slots=True)
@@ -41,8 +43,8 @@ class Outcome:
     raised: int
     first_error: str
     seconds: float
-    # The slot, so that the caller can count them; None in the caller's own process.
-    who: tuple[str, int] | None
+    # Host, process and thread: so that the caller can count whoever took part.
+    who: tuple[str, int, int]
 
 
 class Evaluation:
@@ -60,70 +62,75 @@ class Evaluation:
         began = perf_counter()
         count = len(positions)
         values = np.empty(count)
-        violations = np.empty(count) if self.constraints else None
-        raised, first = 0, ""
-        error: Exception | None = None
-        start = 0
-        for stop in cuts:
+        violations = np.zeros(count) if self.constraints else None
+        failed, error = 0, None
+        if self.fitness.vectorized:
+            start = 0
+            for stop in cuts:
+                more, fault = self._chunk(positions, groups, start, stop, values, violations)
+                failed, error, start = failed + more, error or fault, stop
+        else:
+            failed, error = self._each(positions, groups, values, violations)
+        if error is not None and failed == count:
+            raise error
+        told = "" if error is None else "".join(traceback.format_exception(error)).rstrip()
+        who = (_HOST, os.getpid(), threading.get_ident())
+        return Outcome(values, violations, failed, told, perf_counter() - began, who)
+
+    def _chunk(
+        self, positions: Vector, groups: NDArray[np.int64], start: int, stop: int, values: Vector,
+        violations: Vector | None
+    ) -> tuple[int, Exception | None]:
+        """One call of the fitness; how many particles of it failed, and how the first did."""
+        here, mine = positions[start:stop], groups[start:stop]
+        try:
+            if violations is not None:
+                limits = [numbers_of(each(here, mine), stop - start, each.name) for each in self.constraints]
+                violations[start:stop] = _beyond(limits)
+            values[start:stop] = numbers_of(self.fitness(here, mine), stop - start, self.fitness.name)
+            return 0, None
+        except BadFitness:
+            raise
+        except Exception as fault:
+            if not self.forgiving:
+                raise
+            values[start:stop] = np.nan
+            if stop - start == 1:
+                return 1, fault
+            outcomes = [self._chunk(positions, groups, row, row + 1, values, violations) for row in range(start, stop)]
+            return sum(failed for failed, _ in outcomes), next((error for _, error in outcomes if error), None)
+
+    def _each(
+        self, positions: Vector, groups: NDArray[np.int64], values: Vector, violations: Vector | None
+    ) -> tuple[int, Exception | None]:
+        """A function of one particle, called for each."""
+        failed, first = 0, None
+        name = self.fitness.name
+        function, calls = self.fitness.call_each(positions, groups)
+        limits = [(constraint.name, *constraint.call_each(positions, groups)) for constraint in self.constraints]
+        for row, (args, named) in enumerate(calls):
             try:
-                self._chunk(positions, groups, start, stop, values, violations)
+                if violations is not None:
+                    beyond = [
+                        np.array([number_of(limit(*its[row][0], **its[row][1]), called)])
+                        for called, limit, its in limits
+                    ]
+                    violations[row] = _beyond(beyond)[0]
+                values[row] = number_of(function(*args, **named), name)
             except BadFitness:
                 raise
             except Exception as fault:
                 if not self.forgiving:
                     raise
-                if stop - start == 1:
-                    failed, error = 1, error or fault
-                    values[start] = np.nan
-                else:
-                    failed, spared = self._singly(positions, groups, start, stop, values, violations)
-                    error = error or spared
-                if failed and not first and error is not None:
-                    first = "".join(traceback.format_exception(error)).rstrip()
-                raised += failed
-            start = stop
-        if raised == count and error is not None:
-            raise error
-        where = None if slot.number is None else (os.uname().nodename, os.getpid())
-        return Outcome(values, violations, raised, first, perf_counter() - began, where)
-
-    def _chunk(
-        self, positions: Vector, groups: NDArray[np.int64], start: int, stop: int, values: Vector,
-        violations: Vector | None
-    ) -> None:
-        here, mine = positions[start:stop], groups[start:stop]
-        if violations is not None:
-            total = np.zeros(stop - start)
-            for constraint in self.constraints:
-                with np.errstate(invalid="ignore"):
-                    total += np.maximum(self._called(constraint, here, mine), 0.0)
-            # A constraint that cannot be computed is not met.
-            violations[start:stop] = np.where(np.isnan(total), np.inf, total)
-        values[start:stop] = self._called(self.fitness, here, mine)
-
-    def _singly(
-        self, positions: Vector, groups: NDArray[np.int64], start: int, stop: int, values: Vector,
-        violations: Vector | None
-    ) -> tuple[int, Exception | None]:
-        failed, first = 0, None
-        for row in range(start, stop):
-            try:
-                self._chunk(positions, groups, row, row + 1, values, violations)
-            except BadFitness:
-                raise
-            except Exception as fault:
-                first = first or fault
-                failed += 1
                 values[row] = np.nan
-                if violations is not None:
-                    violations[row] = np.inf
+                failed, first = failed + 1, first or fault
         return failed, first
 
-    def _called(self, fitness: Fitness, positions: Vector, groups: NDArray[np.int64]) -> Vector:
-        if fitness.vectorized:
-            return numbers_of(fitness(positions, groups), len(positions), fitness.name)
-        calls: list[Callable[[], Any]] = fitness.call_each(positions, groups)
-        return np.array([_number_of(call(), fitness.name) for call in calls])
+
+def _beyond(limits: Sequence[Vector]) -> Vector:
+    """How far particles are from g <= 0 for every constraint; infinitely far where one cannot be computed."""
+    total: Vector = np.sum([np.maximum(limit, 0.0) for limit in limits], axis=0)
+    return np.where(np.isnan(total), np.inf, total)
 
 
 def numbers_of(returned: Any, count: int, name: str) -> Vector:
@@ -144,8 +151,8 @@ def numbers_of(returned: Any, count: int, name: str) -> Vector:
     raise BadFitness(f"{name}() returned {got} for {count} particles: it must return one value for each")
 
 
-def _number_of(returned: Any, name: str) -> float:
-    if type(returned) is float:
+def number_of(returned: Any, name: str) -> float:
+    if isinstance(returned, float):
         return returned
     array = _real(returned, name)
     if array.size != 1:

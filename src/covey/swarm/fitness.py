@@ -84,12 +84,12 @@ def manner_of(function: Callable[..., Any], names: Sequence[str] | None, label: 
     required = [p.name for p in plain if p.default is p.empty]
     if odd or len(required) > 1 + len(EXTRAS):
         raise TypeError(
-            f"{label} wants {_listed(odd or required)}: it is given {_shape_of(whole)} and, as far as it declares them, "
-            f"{_listed(EXTRAS)}"
+            f"{label} wants {_listed(odd or required)}: it is given {_shape_of(whole)} and, as far as it declares "
+            f"them, {_listed(EXTRAS)}"
         )
     more = plain[1:]
     named = [p.name for p in keyword if p.name in EXTRAS]
-    if any(p.name not in EXTRAS and p.default is p.empty or p.kind is p.POSITIONAL_ONLY for p in more):
+    if any((p.name not in EXTRAS and p.default is p.empty) or p.kind is p.POSITIONAL_ONLY for p in more):
         # In Playdoh's order, whatever they are called; those with a default of their own are left alone.
         positional = EXTRAS[: len(required) - 1]
     elif not plain:
@@ -104,7 +104,9 @@ def _by_names(names: Sequence[str], declared: Sequence[inspect.Parameter], label
     extras = [p.name for p in declared if p.name in EXTRAS and p.name not in names]
     odd = [p.name for p in declared if p.name not in names and p.name not in EXTRAS and p.default is p.empty]
     if odd:
-        raise TypeError(f"{label} wants {_listed(odd)}, which is no parameter of the search: optparams has {_listed(names)}")
+        raise TypeError(
+            f"{label} wants {_listed(odd)}, which is no parameter of the search: optparams has {_listed(names)}"
+        )
     return Manner("names", (), tuple(extras))
 
 
@@ -149,8 +151,9 @@ class Fitness:
         self.making: Manner | None = None
         self.key = b""
         if inspect.isclass(fun):
-            called = getattr(fun, "__call__", None)
-            if called is None or "__call__" not in {key for base in fun.__mro__ for key in vars(base)}:
+            # On the class itself: every class is callable, which says nothing about its instances.
+            called = next((vars(base)["__call__"] for base in fun.__mro__ if "__call__" in vars(base)), None)
+            if called is None:
                 raise TypeError(f"{name} is a class without __call__: its instance is called with the particles")
             # A bound method in spirit: without self.
             self.manner = manner_of(_without_self(called), space.names, name)
@@ -163,6 +166,11 @@ class Fitness:
     def name(self) -> str:
         """What messages call it."""
         return callable_name(self.func)
+
+    @property
+    def asks_for_gpu(self) -> bool:
+        """Whether it wants to be told of a GPU."""
+        return any("use_gpu" in manner.positional + manner.named for manner in (self.manner, self.making) if manner)
 
     def settle(self) -> None:
         """Gives a class the name under which slots keep its instance: equal set-ups share one across calls."""
@@ -190,33 +198,30 @@ class Fitness:
         particles = self.space.matrix(positions) if manner.style == "matrix" else self.space.columns(positions)
         return function(particles, *(extras[name] for name in manner.positional), **named)
 
-    def call_each(self, positions: Vector, groups: NDArray[np.int64]) -> list[Callable[[], Any]]:
-        """One call for each particle, of a function that takes one at a time."""
+    def call_each(
+        self, positions: Vector, groups: NDArray[np.int64]
+    ) -> tuple[Callable[..., Any], list[tuple[tuple[Any, ...], dict[str, Any]]]]:
+        """A function that takes one particle at a time, and its arguments for each."""
         manner = self.manner
         function = self.func if self.making is None else self._instance()
-        names = self.space.names or ()
         rows: list[Any]
         if manner.style == "matrix":
             rows = list(np.array(positions))
         else:
             # tolist(): a scalar function wants Python's numbers
-            rows = [
-                dict(zip(names, row, strict=True))
-                for row in zip(*(column.tolist() for column in self.space.columns(positions).values()), strict=True)
-            ]
-        return [self._call_one(function, row, int(group)) for row, group in zip(rows, groups, strict=True)]
-
-    def _call_one(self, function: Callable[..., Any], row: Any, group: int) -> Callable[[], Any]:
-        manner = self.manner
-
-        def call() -> Any:
-            extras = self._extras(manner, group) if manner.positional or manner.named else {}
+            columns = [column.tolist() for column in self.space.columns(positions).values()]
+            rows = [dict(zip(self.space.names or (), row, strict=True)) for row in zip(*columns, strict=True)]
+        if not manner.positional and not manner.named:
+            return function, [((), row) if manner.style == "names" else ((row,), {}) for row in rows]
+        calls = []
+        for row, group in zip(rows, groups.tolist(), strict=True):
+            extras = self._extras(manner, group)
             named = {name: extras[name] for name in manner.named}
             if manner.style == "names":
-                return function(**row, **named)
-            return function(row, *(extras[name] for name in manner.positional), **named)
-
-        return call
+                calls.append(((), row | named))
+            else:
+                calls.append(((row, *(extras[name] for name in manner.positional)), named))
+        return function, calls
 
     def _extras(self, manner: Manner, groups: NDArray[np.int64] | int | None) -> dict[str, Any]:
         wanted = {*manner.positional, *manner.named}
