@@ -14,7 +14,8 @@
     campaign    one call: here the parts meet           problem     what decides its result
     fitness     the user's function, in its own style   evaluation  what a slot does with it
     chunks      how particles are cut into calls        evaluator   particles in, values out, here or there
-    places      where calls go                          feasible    constraints, as one number
+    places      where calls go                          pace        what an evaluation takes
+    feasible    constraints, as one number
     rounds, stream, islands     the loops               run         the books they keep: best, history, stops, faults
     result      what was found                          table, picture
     checkpoint  the file from which a call goes on

@@ -142,7 +142,7 @@ def optimize(
 
     >>> import covey
     >>> result = covey.optimize(lambda x, y: -((x - 1) ** 2) - y**2, {"x": [-5, 5], "y": [-5, 5]}, seed=1)
-    >>> abs(result["x"][0] - 1) < 0.5, result.evaluations
+    >>> abs(result.best["x"] - 1) < 0.5, result.evaluations
     (True, 1000)
     """
     options = Options(
@@ -189,7 +189,7 @@ def maximize(fun: Callable[..., Any], optparams: object, **options: Unpack[Optio
     """`optimize`, under the name that says what it does; the same keywords.
 
     >>> import covey
-    >>> covey.maximize(lambda x: -(x**2), {"x": [-5, 5]}, iterations=30, seed=1)["fitness"][0] > -0.01
+    >>> covey.maximize(lambda x: -(x**2), {"x": [-5, 5]}, iterations=30, seed=1).best["fitness"] > -0.01
     True
     """
     return _called("maximize", fun, optparams, False, options)
@@ -199,7 +199,7 @@ def minimize(fun: Callable[..., Any], optparams: object, **options: Unpack[Optio
     """Find the parameters for which `fun` is smallest; keywords as for `optimize`. The fitness has its true sign.
 
     >>> import covey
-    >>> covey.minimize(lambda x: x**2, {"x": [-5, 5]}, iterations=30, seed=1)["fitness"][0] < 0.01
+    >>> covey.minimize(lambda x: x**2, {"x": [-5, 5]}, iterations=30, seed=1).best["fitness"] < 0.01
     True
     """
     return _called("minimize", fun, optparams, True, options)

@@ -94,7 +94,7 @@ class Campaign:
             )
         round_size = first.batch * self.group_count
         arguments = self.arguments
-        arguments.require_room(1 if self.mode == "stream" else round_size)
+        arguments.require_room(self.group_count if self.mode == "stream" else round_size)
         stops = Stops(
             self.group_count, iterations=arguments.most_iterations, budget=arguments.budget, target=arguments.target,
             ftol=arguments.ftol, xtol=arguments.xtol, widths=problem.widths,

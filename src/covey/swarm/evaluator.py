@@ -4,8 +4,7 @@
     evaluate    a whole round; in place if that is sooner
     post, take  some particles, and whichever are done: the loop without a barrier
 
-Why: shipping a microsecond of work costs a hundred, and running an hour of it here would leave the slots idle. What the
-work costs is measured, and decides where it runs; never what it is.
+Why: the loops should not know where a fitness runs, nor that it may be anywhere.
 
 May not know: algorithms. Guarantees: a round's values come in the order of its particles, whoever computed them, in
 whatever order they arrived; nothing is left under way when a call of `evaluate` ends; an error of the fitness counts
@@ -30,6 +29,7 @@ from covey.errors import CoveyError, PoisonTask
 from covey.swarm.chunks import ends_of, tasks_of
 from covey.swarm.evaluation import Evaluation, Outcome
 from covey.swarm.faults import Tally
+from covey.swarm.pace import Pace
 from covey.swarm.places import Place
 
 __all__ = ["Evaluated", "Evaluator", "OutOfTime"]
@@ -37,14 +37,10 @@ __all__ = ["Evaluated", "Evaluator", "OutOfTime"]
 Vector = NDArray[np.float64]
 Groups = NDArray[np.int64]
 
-# A round of less work than this, in seconds, is over sooner here than its first message is there and back.
-CHEAP = 0.0005
 # Particles that one call of a cheap fitness may get at most: their columns should stay in the cache.
 WHOLE = 4096
 # So long the first chunk may take here before the others are sent to slots meanwhile.
 TRIAL = 0.02
-# So much of the first round may be done here before it is known what it takes.
-GLIMPSE = 0.002
 # A wait is made of pieces of this length: Python may miss a Ctrl-C that comes just before it sleeps.
 ATTENTIVE = 0.3
 # Not the fitness's doing; PoisonTask, which is one of covey's, is.
@@ -85,10 +81,9 @@ class Evaluator:
         # The evaluation, and what else is called, in the form in which they are sent.
         self._sent: Callable[..., Any] | None = None
         self._other: tuple[Callable[..., Any], Callable[..., Any]] | None = None
-        # What a particle takes; None until it was measured.
-        self._seconds: float | None = None
-        self._waiting: deque[tuple[int, Vector, Groups]] = deque()
-        self._flying: dict[Any, tuple[int, int]] = {}
+        self._pace = Pace()
+        self._waiting: deque[tuple[Any, Vector, Groups]] = deque()
+        self._flying: dict[Any, tuple[Any, int]] = {}
         self._bells: SimpleQueue[Any] = SimpleQueue()
 
     @property
@@ -100,34 +95,34 @@ class Evaluator:
         """The values of a round."""
         self.partial = []
         count = len(positions)
-        if self._inline is None and self._seconds is not None and self._seconds * count < CHEAP:
+        if self._inline is None and self._pace.is_cheap(count):
             # Too cheap even to be cut.
             return self._in_place(positions, groups, ends_of(count, self._chunk if self._fixed else WHOLE))
         ends = ends_of(count, self._chunk if self._evaluation.fitness.vectorized else 1)
         if self._inline:
             return self._in_place(positions, groups, ends)
-        if self._inline is None and self._seconds is None and self._may_try_here():
+        if self._inline is None and self._pace.seconds is None and self._may_try_here():
             return self._trial(positions, groups, ends)
         return self._gather(count, self._send(positions, groups, ends, 0))
 
-    def post(self, serial: int, positions: Vector, groups: Groups) -> None:
+    def post(self, key: Any, positions: Vector, groups: Groups) -> None:
         """These particles are wanted, as one task."""
         if self._inline:
-            self._waiting.append((serial, positions, groups))
+            self._waiting.append((key, positions, groups))
             return
         future = self.submit(positions, groups, ends_of(len(positions), self._chunk))
-        self._flying[future] = (serial, len(positions))
+        self._flying[future] = (key, len(positions))
         future.add_done_callback(self._bells.put)
 
-    def take(self) -> tuple[int, Evaluated]:
-        """Waits for a task, in the order in which they are done."""
+    def take(self) -> tuple[Any, Evaluated]:
+        """Waits for a task; its key and its values, in the order in which they are done."""
         if self._inline:
-            serial, positions, groups = self._waiting.popleft()
-            return serial, self._in_place(positions, groups, ends_of(len(positions), self._chunk))
+            key, positions, groups = self._waiting.popleft()
+            return key, self._in_place(positions, groups, ends_of(len(positions), self._chunk))
         future = self._wait_bell()
-        serial, count = self._flying.pop(future)
+        key, count = self._flying.pop(future)
         outcome = self._outcome(future, count)
-        return serial, Evaluated(outcome.values, outcome.violations)
+        return key, Evaluated(outcome.values, outcome.violations)
 
     def submit(self, *args: Any) -> Future[Any]:
         """A call of the evaluation, somewhere."""
@@ -202,16 +197,15 @@ class Evaluator:
             parts = [outcome]
         else:
             parts, start = [], 0
-            if not self._evaluation.fitness.vectorized and self._seconds:
-                ends = ends_of(count, max(1, int(ATTENTIVE / self._seconds)))
+            if not self._evaluation.fitness.vectorized and self._pace.seconds:
+                ends = ends_of(count, max(1, int(ATTENTIVE / self._pace.seconds)))
             for stop in ends:
                 self._patience()
                 outcome = self._call(positions[start:stop], groups[start:stop], [stop - start])
                 self.partial.append((start, stop, outcome))
                 parts.append(outcome)
                 start = stop
-        seconds = sum(part.seconds for part in parts) / count
-        self._learn(seconds)
+        self._pace.on_round(count, sum(part.seconds for part in parts))
         return _joined(parts)
 
     def _call(self, positions: Vector, groups: Groups, ends: Sequence[int]) -> Outcome:
@@ -239,7 +233,6 @@ class Evaluator:
         # One long chunk must not keep the slots waiting.
         timer = threading.Timer(TRIAL, send)
         timer.name, timer.daemon = "covey-trial", True
-        began = self._clock()
         timer.start()
         try:
             done = self._try(positions, groups, ends[:1])
@@ -253,7 +246,7 @@ class Evaluator:
         if failed:
             raise failed[0]
         if not sent:
-            while done < len(ends) and self._clock() - began < GLIMPSE:
+            while done < len(ends) and self._pace.may_try_more:
                 done = self._try(positions, groups, ends[: done + 1])
         if done == len(ends):
             return _joined([outcome for _, _, outcome in self.partial])
@@ -264,9 +257,7 @@ class Evaluator:
         start, stop = ends[-2] if len(ends) > 1 else 0, ends[-1]
         outcome = self._call(positions[start:stop], groups[start:stop], [stop - start])
         self.partial.append((start, stop, outcome))
-        # The quickest tells best: the first call of a function often pays for what it imports.
-        seconds = outcome.seconds / (stop - start)
-        self._seconds = seconds if self._seconds is None else min(seconds, self._seconds)
+        self._pace.on_tried(stop - start, outcome.seconds)
         return len(ends)
 
     def _send(
@@ -277,7 +268,7 @@ class Evaluator:
         rest = [end - begin for end in ends[skipped:]]
         sent = []
         try:
-            for start, parts in tasks_of(rest, self._seconds, self.place.slots):
+            for start, parts in tasks_of(rest, self._pace.seconds, self.place.slots):
                 at = slice(begin + start, begin + start + parts[-1])
                 cuts = parts if self._evaluation.fitness.vectorized else parts[-1:]
                 sent.append((at.start, at.stop, self.submit(positions[at], groups[at], cuts)))
@@ -292,10 +283,11 @@ class Evaluator:
                 self._await(future)
                 self.partial.append((start, stop, self._outcome(future, stop - start)))
         except BaseException:
+            self.partial += _arrived(sent, self.partial)
             _cancel(sent)
             raise
         parts = [outcome for _, _, outcome in self.partial]
-        self._learn(sum(part.seconds for part in parts) / count)
+        self._pace.on_round(count, sum(part.seconds for part in parts))
         return _joined(parts)
 
     def _outcome(self, future: Future[Any], count: int) -> Outcome:
@@ -321,11 +313,6 @@ class Evaluator:
         violations = np.zeros(count) if self._evaluation.constraints else None
         return Outcome(np.full(count, np.nan), violations, count, "", 0.0, ("", 0, 0))
 
-    def _learn(self, seconds: float) -> None:
-        """The latest counts most: the first call of a function often pays for what it imports."""
-        known = self._seconds
-        self._seconds = seconds if known is None else 0.25 * known + 0.75 * seconds
-
 
 def _joined(parts: Sequence[Outcome | Evaluated]) -> Evaluated:
     if len(parts) == 1:
@@ -333,6 +320,18 @@ def _joined(parts: Sequence[Outcome | Evaluated]) -> Evaluated:
     values = np.concatenate([part.values for part in parts])
     violations = [part.violations for part in parts if part.violations is not None]
     return Evaluated(values, np.concatenate(violations) if violations else None)
+
+
+def _arrived(
+    sent: Sequence[tuple[int, int, Future[Any]]], known: Sequence[tuple[int, int, Outcome]]
+) -> list[tuple[int, int, Outcome]]:
+    """What has come beside the known, out of turn: a round that is broken off should lose none of it."""
+    starts = {start for start, _, _ in known}
+    return [
+        (start, stop, future.result())
+        for start, stop, future in sent
+        if start not in starts and future.done() and not future.cancelled() and future.exception() is None
+    ]
 
 
 def _cancel(sent: Sequence[tuple[int, int, Future[Any]]]) -> None:

@@ -25,8 +25,8 @@ FARTHEST = 1e40
 def told(values: Vector, violations: Vector | None, minimize: bool) -> Vector:
     """What an algorithm is told.
 
-    >>> told(np.array([3.0, 1.0, np.inf]), np.array([0.0, 2.0, 0.0]), True).tolist()
-    [3.0, 3e+100, nan]
+    >>> told(np.array([3.0, 1.0, np.inf]), np.array([0.0, 1.0, 0.0]), True).tolist()
+    [3.0, 2e+100, nan]
     """
     if violations is None:
         return values if np.isfinite(values).all() else np.where(np.isfinite(values), values, np.nan)

@@ -149,10 +149,10 @@ def print_results(results: Mapping[str, Any], precision: int = 4, colwidth: int 
 
     >>> import covey
     >>> covey.print_results({"x": [1.5, 2.5], "fitness": [3.0, 4.0]}, colwidth=8)
-    RESULTS     Group 0 Group 1
-    ---------------------------
-    x           1.5     2.5
-    fitness     3       4
+    RESULTS  Group 0 Group 1
+    -------------------------
+    x        1.5     2.5
+    fitness  3       4
     """
     print(table_of(results, precision, colwidth))  # noqa: T201  printing is what it is for
 

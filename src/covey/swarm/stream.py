@@ -13,7 +13,7 @@ steps bit for bit and evaluates nothing of it again. With one in flight the seed
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,14 +30,20 @@ __all__ = ["Stream"]
 Vector = NDArray[np.float64]
 
 
-@dataclass(slots=True)
-class Sent:
-    """Particles of a group that are out. `confirms`: all are one candidate, whose mean its id is told."""
+class Key(NamedTuple):
+    """A task of a stream: the how-many-eth of its group; `confirms` the best particle of that one, evaluated again."""
 
     group: int
+    number: int
+    confirms: bool = False
+
+
+@dataclass(slots=True)
+class Sent:
+    """Particles that are out. Of a confirmation all are one candidate, whose mean its id is told."""
+
     ids: Indices
     positions: Vector
-    confirms: bool = False
 
 
 class Stream:
@@ -49,14 +55,18 @@ class Stream:
         self._optimizers = optimizers
         self._round_size = round_size
         self._chunk = run.problem.chunk
-        self._out: dict[int, Sent] = {}
-        self._serial = 0
-        # Evaluations that are out, and those told since the last iteration ended.
-        self._coming = 0
+        self._out: dict[Key, Sent] = {}
+        # Of those, in the order in which they were asked, what nobody evaluates yet.
+        self._new: list[Key] = []
+        # For each group: tasks and particles asked for, and how many particles there may be. An allowance of its own, or
+        # quick groups would live on the account of slow ones.
+        self._tasks = [0] * len(optimizers)
+        self._asked = [0] * len(optimizers)
+        self._allowed, self._ends_by = _allowance(run, round_size)
         self._fresh: list[list[Evaluated]] = [[] for _ in optimizers]
         self._told = 0
-        # In the order of arrival: the serial of a task, when it came, and its values and violations.
-        self._serials: list[int] = []
+        # In the order of arrival: the key of a task, when it came, and its values and violations.
+        self._keys: list[Key] = []
         self._times: list[float] = []
         self._values: list[Vector] = []
         self._violations: list[Vector] = []
@@ -65,20 +75,17 @@ class Stream:
         """Runs until it is over; says why it is."""
         run = self._run
         reason = None
-        if not self._out and self._serial == 0:
+        if not self._keys:
             self._fill()
-        for serial in sorted(self._out):
-            self._post(serial)
+        self._post_new()
         while reason is None and self._out:
-            serial, found = self._evaluator.take()
-            self._note(serial, found)
-            fresh = self._serial
-            reason = self._apply(serial, found, self._times[-1])
-            for new in range(fresh, self._serial):
-                self._post(new)
+            key, found = self._evaluator.take()
+            self._note(key, found)
+            reason = self._apply(key, found, self._times[-1])
+            self._post_new()
             run.save(self._state)
         self._evaluator.drop()
-        reason = reason or run.over(1) or "budget"
+        reason = reason or run.over(0) or self._ends_by
         run.save(self._state, last=True)
         return reason
 
@@ -92,20 +99,21 @@ class Stream:
         self._fill()
         reason = None
         ends = np.cumsum(state["sizes"]).tolist()
-        for number, (serial, end) in enumerate(zip(state["serials"].tolist(), ends, strict=True)):
+        for number, (key, end) in enumerate(zip(state["keys"].tolist(), ends, strict=True)):
             span = slice(end - int(state["sizes"][number]), end)
             violations = state["violations"][span] if len(state["violations"]) else None
             found = Evaluated(np.array(state["values"][span]), violations)
             time = float(state["times"][number])
-            self._note(serial, found, time)
-            reason = self._apply(serial, found, time)
+            self._note(Key(key[0], key[1], bool(key[2])), found, time)
+            reason = self._apply(self._keys[-1], found, time)
         run.silent = False
         if reason is not None:
             self._out.clear()
+        self._new = [key for key in self._new if key in self._out]
 
     def _state(self) -> dict[str, Any]:
         return {
-            "serials": np.array(self._serials, dtype=np.int64), "times": np.array(self._times),
+            "keys": np.array(self._keys, dtype=np.int64).reshape(-1, 3), "times": np.array(self._times),
             "sizes": np.array([len(values) for values in self._values], dtype=np.int64),
             "values": np.concatenate([np.empty(0), *self._values]),
             "violations": np.concatenate([np.empty(0), *self._violations]),
@@ -118,43 +126,48 @@ class Stream:
                 self._ask(group)
 
     def _ask(self, group: int) -> None:
-        budget = self._run.stops.budget
-        if budget is not None and self._run.total + self._coming + self._chunk > budget:
+        count = self._chunk
+        if self._allowed is not None:
+            count = min(count, self._allowed - self._asked[group])
+        if count < 1:
             return
-        ids, positions = self._optimizers[group].ask(self._chunk)
-        self._send(Sent(group, ids, positions))
+        ids, positions = self._optimizers[group].ask(count)
+        self._send(Key(group, self._tasks[group]), Sent(ids, positions))
+        self._tasks[group] += 1
+        self._asked[group] += count
 
-    def _send(self, sent: Sent) -> None:
-        self._out[self._serial] = sent
-        self._serial += 1
-        self._coming += len(sent.positions)
+    def _send(self, key: Key, sent: Sent) -> None:
+        self._out[key] = sent
+        self._new.append(key)
 
-    def _post(self, serial: int) -> None:
-        sent = self._out[serial]
-        self._evaluator.post(serial, sent.positions, np.full(len(sent.positions), sent.group))
+    def _post_new(self) -> None:
+        for key in self._new:
+            positions = self._out[key].positions
+            self._evaluator.post(key, positions, np.full(len(positions), key.group))
+        self._new.clear()
 
-    def _note(self, serial: int, found: Evaluated, time: float | None = None) -> None:
-        self._serials.append(serial)
+    def _note(self, key: Key, found: Evaluated, time: float | None = None) -> None:
+        self._keys.append(key)
         self._times.append(self._run.elapsed if time is None else time)
         # A copy: what is told may become a mean later.
         self._values.append(found.values.copy())
         if found.violations is not None:
             self._violations.append(found.violations.copy())
 
-    def _apply(self, serial: int, found: Evaluated, time: float) -> str | None:
+    def _apply(self, key: Key, found: Evaluated, time: float) -> str | None:
         """A step of the journal: tell what came, ask again. Why it is over, if it is."""
         run = self._run
-        sent = self._out.pop(serial)
-        group, count = sent.group, len(sent.positions)
-        self._coming -= count
-        self._told += count
-        run.count(group, count)
-        final = sent.confirms or run.problem.noise is None
-        if sent.confirms:
+        sent = self._out.pop(key)
+        group = key.group
+        run.count(group, len(sent.positions))
+        final = key.confirms or run.problem.noise is None
+        if key.confirms:
             found = _mean(found)
-            sent = Sent(group, sent.ids, sent.positions[:1])
+            sent = Sent(sent.ids, sent.positions[:1])
+        else:
+            self._told += len(sent.positions)
         told = run.told(found.values, found.violations)
-        candidate = None if final else self._candidate(sent, found, told)
+        candidate = None if final else self._candidate(group, found, told)
         if final:
             run.offer(group, sent.positions, found.values, found.violations, told)
         self._fresh[group].append(found)
@@ -164,7 +177,7 @@ class Stream:
         if candidate is not None:
             # Its own id is told when the mean is known; until then the confirmation is what is in flight.
             again = np.repeat(sent.positions[candidate : candidate + 1], run.problem.noise or 1, axis=0)
-            self._send(Sent(group, sent.ids[candidate : candidate + 1], again, confirms=True))
+            self._send(key._replace(confirms=True), Sent(sent.ids[candidate : candidate + 1], again))
         if self._told >= self._round_size:
             self._told -= self._round_size
             self._end_iteration(time)
@@ -173,13 +186,13 @@ class Stream:
             self._ask(group)
         return reason
 
-    def _candidate(self, sent: Sent, found: Evaluated, told: Vector) -> int | None:
+    def _candidate(self, group: int, found: Evaluated, told: Vector) -> int | None:
         """The row that would be the new best, if there is one."""
         row = leader_of(told, self._run.problem.minimize)
         if row is None:
             return None
         violation = 0.0 if found.violations is None else float(found.violations[row])
-        return row if self._run.best.beaten_by(sent.group, float(found.values[row]), violation) else None
+        return row if self._run.best.beaten_by(group, float(found.values[row]), violation) else None
 
     def _end_iteration(self, time: float) -> None:
         mean, spread = [], []
@@ -191,6 +204,17 @@ class Stream:
             spread.append(other)
             fresh.clear()
         self._run.end_iteration(mean, spread, time=time)
+
+
+def _allowance(run: Run, round_size: int) -> tuple[int | None, str]:
+    """How many particles each group may have, if that is limited, and by what."""
+    stops, groups = run.stops, run.problem.group_count
+    limits = []
+    if stops.iterations is not None:
+        limits.append((stops.iterations * round_size // groups, "iterations"))
+    if stops.budget is not None:
+        limits.append((stops.budget // groups, "budget"))
+    return min(limits) if limits else (None, "")
 
 
 def _mean(found: Evaluated) -> Evaluated:

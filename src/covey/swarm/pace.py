@@ -1,0 +1,53 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""What an evaluation takes, and what follows for where a round runs.
+
+Why: shipping a microsecond of work costs a hundred, and running an hour of it here would leave the slots idle.
+
+May not know: clocks, slots. It is told what was measured. Guarantees: it decides where a round runs, never what is in
+it.
+"""
+
+from __future__ import annotations
+
+__all__ = ["Pace"]
+
+# A round of less work than this, in seconds, is over here when its first answers would come back.
+CHEAP = 0.0008
+# So much of a first round may be done here before it is known what it takes.
+GLIMPSE = 0.005
+
+
+class Pace:
+    """The seconds that one particle takes, as far as is known.
+
+    >>> pace = Pace()
+    >>> pace.is_cheap(100)
+    False
+    >>> pace.on_tried(16, 0.00001)
+    >>> pace.is_cheap(100), pace.is_cheap(100_000)
+    (True, False)
+    """
+
+    def __init__(self) -> None:
+        self.seconds: float | None = None
+        self._tried = 0.0
+
+    @property
+    def may_try_more(self) -> bool:
+        """Whether what was tried here took no time worth mentioning."""
+        return self._tried < GLIMPSE
+
+    def on_tried(self, particles: int, seconds: float) -> None:
+        """A first chunk ran here. The quickest tells best: a first call often pays for what it imports."""
+        self._tried += seconds
+        each = seconds / particles
+        self.seconds = each if self.seconds is None else min(each, self.seconds)
+
+    def on_round(self, particles: int, seconds: float) -> None:
+        """A round took so much work, wherever. The latest counts most."""
+        each = seconds / particles
+        self.seconds = each if self.seconds is None else 0.25 * self.seconds + 0.75 * each
+
+    def is_cheap(self, particles: int) -> bool:
+        """Whether so many particles are better evaluated here; False as long as nobody knows."""
+        return self.seconds is not None and self.seconds * particles < CHEAP
