@@ -23,6 +23,9 @@ from covey.swarm.space import Space
 # Where each algorithm lives: a module and its class, loaded when first wanted.
 ALGORITHMS = {
     "pso": ("covey.swarm.pso", "Pso"),
+    "cma": ("covey.swarm.cma", "Cma"),
+    "de": ("covey.swarm.de", "De"),
+    "ga": ("covey.swarm.ga", "Ga"),
 }
 # Of the layout of `state()`. A state of another number is refused, not guessed at.
 FORMAT = 1
