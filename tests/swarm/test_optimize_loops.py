@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 import covey
+from covey.swarm.optimizer import ALGORITHMS
 
 BOX = {"x": [-5, 5], "y": [-5, 5]}
 
@@ -197,6 +198,18 @@ def test_a_noisy_best_is_a_mean_and_no_lucky_draw(mode):
     assert lucky["fitness"][0] < -2
     assert careful["fitness"][0] > -1.2
     assert careful.evaluations >= 600
+
+
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
+@pytest.mark.parametrize("mode", ["rounds", "stream", "islands"])
+def test_each_algorithm_in_each_mode_and_from_a_file(tmp_path, algorithm, mode):
+    options = {"mode": mode, "algorithm": algorithm, "iterations": 20, "checkpoint": tmp_path / "file"}
+    whole = run(**{**options, "checkpoint": None})
+    assert whole["fitness"][0] < 1.0
+    # A planned end is part of the plan of some algorithms, so it is a callback that breaks this off.
+    half = run(**options, callback=lambda info: info.iteration >= 10)
+    assert half.evaluations < whole.evaluations or mode == "islands"
+    assert run(**options)["fitness"] == whole["fitness"]
 
 
 def test_an_object_of_another_library():

@@ -58,8 +58,8 @@ class Stream:
         self._out: dict[Key, Sent] = {}
         # Of those, in the order in which they were asked, what nobody evaluates yet.
         self._new: list[Key] = []
-        # For each group: tasks and particles asked for, and how many particles there may be. An allowance of its own, or
-        # quick groups would live on the account of slow ones.
+        # For each group: tasks and particles asked for, and how many particles there may be: an allowance of its own,
+        # or quick groups would live on the account of slow ones.
         self._tasks = [0] * len(optimizers)
         self._asked = [0] * len(optimizers)
         self._allowed, self._ends_by = _allowance(run, round_size)
