@@ -13,6 +13,8 @@ EVERY = sorted(ALGORITHMS)
 KINDS: list[dict[str, Any]] = [{"algorithm": name} for name in EVERY] + [
     {"algorithm": "pso", "optinfo": {"omega": 0.7}, "group_size": 20},
     {"algorithm": "pso", "group_size": 47},
+    # Every member of the portfolio takes part, almost at once.
+    {"algorithm": "auto", "budget": 10_000, "optinfo": {"alone": 4}},
 ]
 BOX = [[-3.0, 5.0], [-4.0, 4.0], [0.0, 9.0]]
 

@@ -20,8 +20,9 @@ from covey.swarm.draws import CHOICES, SAMPLES, STARTS, Draws, Indices, Vector
 from covey.swarm.flight import Flight
 
 SIGMA = 0.2     # of the interval in which the search starts
+CLOSE = 0.1     # of it, for a descent that begins where somebody suggested
 _NUMBERS = ("_base", "_asked", "_drawn", "_generation", "_descents", "_doublings", "_small", "_spent_large",
-            "_spent_small", "_spent", "_limit")
+            "_spent_small", "_spent", "_limit", "_large")
 
 
 class Cma:
@@ -39,6 +40,7 @@ class Cma:
         self._base = max(4 + int(3 * math.log(dimension)), plan.group_size or 0)
         self._flight = Flight(dimension)
         self._injected: list[tuple[Vector, float]] = []
+        self._suggested: Vector | None = None
         self._asked = 0             # of the generation in force
         self._drawn = 0             # of all: the place of a sample's numbers
         self._generation = 0
@@ -46,6 +48,7 @@ class Cma:
         self._doublings = 0
         self._small = False
         self._spent_large = self._spent_small = self._spent = 0
+        self._large = 0             # evaluations of the last large descent
         self._limit = 0             # evaluations of the descent, 0 for none
         self._descent = self._begin(self._base, self._sigma)
 
@@ -95,6 +98,10 @@ class Cma:
             if math.isfinite(value):
                 self._injected.append((np.array(point), float(value)))
 
+    def suggest(self, x: Vector) -> None:
+        """Where the next descent shall begin, closely around."""
+        self._suggested = np.array(x)
+
     def _learn(self) -> None:
         taken = self._flight.take()
         x, values, foreign = taken.x, taken.values, taken.tags != self._generation
@@ -111,19 +118,25 @@ class Cma:
             self._restart()
 
     def _restart(self) -> None:
-        """Large or small next, whichever has spent less."""
+        """Where somebody suggested; else large or small, whichever has spent less."""
         if self._small:
             self._spent_small += self._spent
         else:
             self._spent_large += self._spent
-            large = self._spent
+            self._large = self._spent
+        if self._suggested is not None:
+            # Counted as a small one: it is about as cheap.
+            self._small, self._limit = True, 0
+            self._descent = self._begin(self._base, CLOSE * self._sigma)
+            self._descent.mean[:] = self._suggested
+            self._suggested = None
+            return
         self._small = self._spent_small < self._spent_large
         if self._small:
             u, v = self._draws.uniforms(CHOICES, self._descents, 0, (1, 2))[0].tolist()
             ratio = 0.5 * 2.0**self._doublings
             points = max(self._base, int(self._base * ratio ** (u * u)))
-            if not self._limit:
-                self._limit = max(large // 2, 10 * points)
+            self._limit = max(self._large // 2, 10 * points)
             self._descent = self._begin(points, self._sigma * 10 ** (-2 * v))
         else:
             self._doublings += 1
@@ -141,6 +154,7 @@ class Cma:
         return {
             "flight": self._flight.state(), "descent": self._descent.state(),
             "injected_x": np.array([point for point, _ in self._injected]).reshape(-1, dimension),
+            "suggested": None if self._suggested is None else self._suggested.copy(),
             "injected_values": np.array([value for _, value in self._injected]),
         } | {name[1:]: getattr(self, name) for name in _NUMBERS}
 
@@ -148,6 +162,7 @@ class Cma:
         """Goes on where another of the same plan and optinfo was when its `state()` was taken."""
         self._flight = Flight.from_state(state["flight"])
         self._descent = Descent.from_state(self._domain, state["descent"])
+        self._suggested = None if state["suggested"] is None else np.array(state["suggested"])
         pairs = zip(state["injected_x"], state["injected_values"].tolist(), strict=True)
         self._injected = [(np.array(point), value) for point, value in pairs]
         for name in _NUMBERS:

@@ -24,6 +24,7 @@ from covey.swarm.space import Space
 ALGORITHMS = {
     "pso": ("covey.swarm.pso", "Pso"),
     "cma": ("covey.swarm.cma", "Cma"),
+    "auto": ("covey.swarm.auto", "Auto"),
     "de": ("covey.swarm.de", "De"),
     "ga": ("covey.swarm.ga", "Ga"),
 }
