@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Fits a spiking neuron to the recordings of several cells at once.
 
-Why: this is what Playdoh was written for. A leaky integrate-and-fire model gets the current that was injected into each cell;
-how well it predicts when the cell fired is the coincidence factor (Kistler, Gerstner and van Hemmen 1997; Jolivet and others 2008):
-1 if every spike is predicted, 0 if as many as by chance. Each cell is a group of its own, and all share every call.
+Why: this is what Playdoh was written for. A leaky integrate-and-fire model gets the current that was injected into each
+cell; how well it predicts when the cell fired is the coincidence factor (Jolivet and others 2008): 1 if every spike is
+predicted, 0 if as many as by chance. Each cell is a group of its own, and all share every call.
 
 Run it with `python examples/fit_neuron.py`. The recordings are made by cells with known parameters.
 """

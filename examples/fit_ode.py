@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Fits a model of ordinary differential equations to data: hares and lynxes.
 
-Why: this is what most people who fit models do, and the whole of it is one function that integrates all particles at once,
-with numpy alone. covey spreads its calls over the cores; the swarm needs no derivatives.
+Why: this is what most people who fit models do, and the whole of it is one function that integrates all particles at
+once, with numpy alone. covey spreads its calls over the cores; the swarm needs no derivatives.
 
 Run it with `python examples/fit_ode.py`. The data are made with known rates, so that what is found can be checked.
 """
@@ -27,7 +27,7 @@ def growth(hares: Vector, lynxes: Vector, birth: Vector, eaten: Vector, death: V
 
 
 def populations(birth: Vector, eaten: Vector, death: Vector, gain: Vector) -> Vector:
-    """Hares and lynxes in each year, for every particle: an array of years × 2 × particles (Runge and Kutta's method)."""
+    """Hares and lynxes in each year, by Runge and Kutta's method: an array of years × 2 × particles."""
     state = np.array([np.full(len(birth), START[0]), np.full(len(birth), START[1])])
     rates = (birth, eaten, death, gain)
     h = 1.0 / STEPS

@@ -26,7 +26,9 @@ def score(trees: int, rate: float, depth: int, loss: str, shared_data: dict[str,
     from sklearn.ensemble import GradientBoostingClassifier
     from sklearn.model_selection import cross_val_score
 
-    model = GradientBoostingClassifier(n_estimators=trees, learning_rate=rate, max_depth=depth, loss=loss, random_state=0)
+    model = GradientBoostingClassifier(
+        n_estimators=trees, learning_rate=rate, max_depth=depth, loss=loss, random_state=0
+    )
     return float(cross_val_score(model, shared_data["x"], shared_data["y"], cv=3).mean())
 
 

@@ -283,12 +283,19 @@ class Evaluator:
                 self._await(future)
                 self.partial.append((start, stop, self._outcome(future, stop - start)))
         except BaseException:
-            self.partial += _arrived(sent, self.partial)
+            self._take_arrived(sent)
             _cancel(sent)
             raise
         parts = [outcome for _, _, outcome in self.partial]
         self._pace.on_round(count, sum(part.seconds for part in parts))
         return _joined(parts)
+
+    def _take_arrived(self, sent: Sequence[tuple[int, int, Future[Any]]]) -> None:
+        """What has come out of turn: a round that is broken off should lose none of it."""
+        known = {start for start, _, _ in self.partial}
+        for start, stop, future in sent:
+            if start not in known and future.done() and not future.cancelled() and future.exception() is None:
+                self.partial.append((start, stop, self._outcome(future, stop - start)))
 
     def _outcome(self, future: Future[Any], count: int) -> Outcome:
         """What a future of the evaluation holds, errors of the fitness forgiven if that is the policy."""
@@ -320,18 +327,6 @@ def _joined(parts: Sequence[Outcome | Evaluated]) -> Evaluated:
     values = np.concatenate([part.values for part in parts])
     violations = [part.violations for part in parts if part.violations is not None]
     return Evaluated(values, np.concatenate(violations) if violations else None)
-
-
-def _arrived(
-    sent: Sequence[tuple[int, int, Future[Any]]], known: Sequence[tuple[int, int, Outcome]]
-) -> list[tuple[int, int, Outcome]]:
-    """What has come beside the known, out of turn: a round that is broken off should lose none of it."""
-    starts = {start for start, _, _ in known}
-    return [
-        (start, stop, future.result())
-        for start, stop, future in sent
-        if start not in starts and future.done() and not future.cancelled() and future.exception() is None
-    ]
 
 
 def _cancel(sent: Sequence[tuple[int, int, Future[Any]]]) -> None:
