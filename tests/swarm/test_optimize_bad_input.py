@@ -2,7 +2,10 @@
 """`optimize()`: whatever is wrong gets one clear sentence, before anything is started where that can be."""
 
 import math
+import os
 import re
+import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -84,6 +87,8 @@ def test_what_a_function_of_one_particle_returns():
         ({"optinfo": {"omgea": 0.5}}, ValueError, "did you mean 'omega'"),
         ({"seed": -1}, ValueError, "seed is a whole number"),
         ({"constraints": [3]}, TypeError, "functions are needed, and 3 is none"),
+        ({"constraints": 3}, TypeError, r"optimize\(constraints=3\): a function is needed, or a list of them"),
+        ({"callback": 3}, TypeError, r"optimize\(callback=3\): a function is needed"),
         ({"machines": "host"}, TypeError, r"optimize\(machines='host'\): a list of host names is needed"),
         ({"executor": 3}, TypeError, "an Executor is needed"),
         ({"shared_data": [1]}, TypeError, "a dict is needed"),
@@ -136,7 +141,7 @@ def test_what_is_no_number_is_counted_and_never_best(bad, mode):
 
 
 def test_a_fitness_that_gives_no_number_at_all():
-    with pytest.raises(BadFitness, match=r"none of the 200 values was a finite number .*200 were NaN"):
+    with pytest.raises(BadFitness, match=r"200 evaluations gave no finite number .*200 were NaN"):
         run(lambda args: args["x"] * math.nan)
 
 
@@ -151,6 +156,33 @@ def test_a_fitness_that_always_raises_ends_at_once(options):
     with pytest.raises(KeyError, match="z"):
         run(broken, **options, iterations=1000)
     assert len(calls) <= 40
+
+
+@pytest.mark.parametrize("mode", ["rounds", "stream", "islands"])
+def test_nothing_infinite_makes_numpy_warn(mode):
+    def wild(x):
+        values = -np.abs(x)
+        values[: len(x) // 2] = [math.inf, -math.inf, 1e308, -1e308, math.nan][: len(x) // 2]
+        return values
+
+    found = run(wild, {"x": [-5, 5]}, mode=mode, chunk=10, iterations=5)
+    assert found.faults.infinite > 0
+
+
+@pytest.mark.slow
+@pytest.mark.faults
+def test_a_fitness_that_kills_its_slots_is_given_up():
+    def deadly(x):
+        os.kill(os.getpid(), 9)
+
+    with pytest.raises(covey.PoisonTask, match="each slot that ran it died"):
+        run(deadly, {"x": [-5, 5]}, inline=False, max_cpu=1, chunk=20)
+
+
+def test_what_cannot_be_sent_is_said():
+    lock = threading.Lock()
+    with ThreadPoolExecutor(1) as threads, pytest.raises(TypeError, match="cannot pickle"):
+        run(lambda x: x * lock.locked(), {"x": [-5, 5]}, inline=False, executor=threads)
 
 
 @pytest.mark.slow

@@ -93,6 +93,24 @@ def test_more_iterations_go_on_from_there(tmp_path, mode):
         same(more, whole)
 
 
+def test_a_longer_stream_keeps_the_plan_of_the_shorter_one(tmp_path):
+    # L-SHADE's population shrinks by plan: another plan would be another search, and no journal would fit.
+    options = {"mode": "stream", "algorithm": "de", "in_flight": 4, "checkpoint": tmp_path / "file"}
+    run(iterations=4, **options)
+    assert run(iterations=12, **options).evaluations == 480
+
+
+def test_a_journal_that_leads_elsewhere_is_refused(tmp_path):
+    run(mode="stream", in_flight=4, checkpoint=tmp_path / "file")
+    checkpoint = Checkpoint(tmp_path / "file", lambda: 0.0)
+    found = checkpoint.load()
+    found["loop"]["marks"][17] += 1
+    checkpoint.identity = found["identity"]
+    checkpoint.save(lambda: found, last=True)
+    with pytest.raises(BadCheckpoint, match="at its entry 17: it was written by another version"):
+        run(mode="stream", in_flight=4, checkpoint=tmp_path / "file")
+
+
 def test_without_a_seed_the_file_has_it(tmp_path):
     file = tmp_path / "file"
     first = run(checkpoint=file, seed=None)
@@ -178,6 +196,11 @@ def test_a_torn_file_is_refused_by_name(tmp_path):
         file.write_bytes(torn)
         with pytest.raises(BadCheckpoint, match="file is torn, or no checkpoint of covey at all"):
             run(checkpoint=file)
+
+
+def test_a_folder_that_is_not_there_is_named_before_anything_runs(tmp_path):
+    with pytest.raises(FileNotFoundError, match="lies in a folder that does not exist"):
+        run(Broken(0), checkpoint=tmp_path / "none" / "file")
 
 
 def test_it_holds_any_numbers_bit_for_bit(tmp_path):

@@ -254,6 +254,11 @@ def _called(call: str, fun: Callable[..., Any], optparams: object, minimize: boo
         )
 
     limits = options.get("constraints") or ()
+    if not callable(limits) and not isinstance(limits, Sequence):
+        raise TypeError(f"{call}(constraints={limits!r}): a function is needed, or a list of them")
+    callback = options.get("callback")
+    if callback is not None and not callable(callback):
+        raise TypeError(f"{call}(callback={callback!r}): a function is needed, which is given an Info")
     campaign = Campaign(
         label=label,
         arguments=arguments,
@@ -272,7 +277,7 @@ def _called(call: str, fun: Callable[..., Any], optparams: object, minimize: boo
         mode=mode,
         seed=options.get("seed"),
         checkpoint=options.get("checkpoint"),
-        callback=options.get("callback"),
+        callback=callback,
     )
     result: Result = campaign.run()
     return (result, result.info()) if options.get("returninfo", False) else result

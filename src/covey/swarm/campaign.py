@@ -20,7 +20,7 @@ import numpy as np
 
 from covey.client.progress import maybe_progress
 from covey.distributed import Wanted
-from covey.errors import BadCheckpoint, BadFitness
+from covey.errors import BadFitness
 from covey.swarm.arguments import Arguments
 from covey.swarm.checkpoint import Checkpoint
 from covey.swarm.chunks import default_chunk
@@ -31,7 +31,7 @@ from covey.swarm.faults import Tally
 from covey.swarm.fitness import Fitness
 from covey.swarm.islands import Islands, Leg
 from covey.swarm.places import Place
-from covey.swarm.problem import Problem
+from covey.swarm.problem import IN_FLIGHT, PLANNED, SEED, Problem
 from covey.swarm.result import Result
 from covey.swarm.rounds import Rounds
 from covey.swarm.run import Info, Run
@@ -70,7 +70,13 @@ class Campaign:
     def run(self) -> Result:
         """Optimises."""
         place = Place(self.wanted, self.fitness.name)
-        kept = Checkpoint(self.checkpoint, monotonic) if self.checkpoint is not None else None
+        kept = None
+        if self.checkpoint is not None:
+            kept = Checkpoint(self.checkpoint, monotonic)
+            if not os.path.isdir(os.path.dirname(kept.path)):
+                raise FileNotFoundError(
+                    f"{self.label}: checkpoint={os.fspath(self.checkpoint)!r} lies in a folder that does not exist"
+                )
         found = kept.load() if kept is not None else None
         try:
             return self._run(place, kept, found)
@@ -129,27 +135,24 @@ class Campaign:
     def _problem(self, place: Place, found: Mapping[str, Any] | None) -> Problem:
         arguments = self.arguments
         size = arguments.group_size
-        seed, in_flight = self.seed, arguments.in_flight
+        seed, in_flight, planned = self.seed, arguments.in_flight, None
+        if arguments.budget is not None:
+            planned = max(1, arguments.budget // self.group_count)
+        elif arguments.iterations is not None and size is not None:
+            planned = arguments.iterations * size
         if found is not None:
-            # What the call leaves open is as it was.
-            try:
-                identity = found["identity"]
-                seed = int(identity["seed"]) if seed is None else seed
-                if in_flight is None and self.mode == "stream":
-                    in_flight = int(identity.get("number of tasks in flight", 1))
-            except (KeyError, TypeError, ValueError):
-                raise BadCheckpoint(f"{self.checkpoint}: the checkpoint says nothing about its problem") from None
+            # What the call leaves open is as it was. So is the plan: a longer call must not make it another search.
+            identity = found["identity"]
+            seed = int(identity[SEED]) if seed is None else seed
+            planned = None if identity[PLANNED] == "None" else int(identity[PLANNED])
+            if in_flight is None and IN_FLIGHT in identity:
+                in_flight = int(identity[IN_FLIGHT])
         if in_flight is None:
             in_flight = 1
             if self.mode == "stream" and self.inline is not True and not place.here:
                 slots = place.slots
                 in_flight = slots + -(-slots // 4)
         in_flight = max(in_flight, self.group_count)
-        planned = None
-        if arguments.budget is not None:
-            planned = max(1, arguments.budget // self.group_count)
-        elif arguments.iterations is not None and size is not None:
-            planned = arguments.iterations * size
         if not isinstance(self.algorithm, str) and (self.group_count > 1 or self.mode == "islands"):
             raise ValueError(
                 f"{self.label}: an object as algorithm= can serve one group in mode 'rounds'; name one of covey's own "
@@ -200,8 +203,8 @@ class Campaign:
         if not np.isfinite(run.best.values).any():
             first = f"; the first that raised:\n{faults.first_error}" if faults.first_error else ""
             raise BadFitness(
-                f"{self.label}: none of the {run.total} values was a finite number ({faults.raised} raised, "
-                f"{faults.nan} were NaN, {faults.infinite} infinite), so there is no best{first}"
+                f"{self.label}: {run.total} evaluations gave no finite number that could be the best ({faults.raised} "
+                f"raised, {faults.nan} were NaN, {faults.infinite} infinite){first}"
             )
         if faults.raised:
             said = faults.first_error.splitlines()[-1] if faults.first_error else ""

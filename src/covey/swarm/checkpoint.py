@@ -140,6 +140,8 @@ def _read(data: bytes, path: str) -> dict[str, Any]:
                 raise ValueError
             tree: dict[str, Any] = rebuilt(json.loads(bundle.read(TREE)), bundle)
             known = tree["format"] == FORMAT
+            if not isinstance(tree["identity"], dict):
+                raise ValueError
     except (zipfile.BadZipFile, KeyError, ValueError, TypeError, EOFError):
         raise BadCheckpoint(
             f"{path} is torn, or no checkpoint of covey at all: remove it to begin anew, or give another file"

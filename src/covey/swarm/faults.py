@@ -62,11 +62,11 @@ class Tally:
             self.first_error = self.first_error or first_error
         if raised < len(values):
             self.any_good = True
-        # The sum is finite where all are, and costs a third of a look at each.
-        if not np.isfinite(values.sum()):
+        finite = np.isfinite(values)
+        if not finite.all():
             nan = int(np.isnan(values).sum())
             self.nan += nan - raised
-            self.infinite += len(values) - nan - int(np.isfinite(values).sum())
+            self.infinite += len(values) - nan - int(finite.sum())
 
     def on_raised(self, count: int, error: BaseException, told: str) -> None:
         """All of `count` evaluations raised; raises the error itself if that is all that this fitness ever does."""

@@ -175,7 +175,10 @@ class Fitness:
     def settle(self) -> None:
         """Gives a class the name under which slots keep its instance: equal set-ups share one across calls."""
         if self.making is not None:
-            data, buffers = parcel.seal((self.func, self.shared_data, self.local_data))
+            try:
+                data, buffers = parcel.seal((self.func, self.shared_data, self.local_data))
+            except Exception:
+                return  # whoever sends it will say what cannot be sent, and why
             digest = hashlib.sha256(data)
             for buffer in buffers:
                 digest.update(buffer.raw())

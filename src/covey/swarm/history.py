@@ -27,15 +27,18 @@ def mean_and_spread(values: Vector, violations: Vector | None = None) -> tuple[f
     >>> mean_and_spread(np.array([1.0, 3.0, np.nan]))
     (2.0, 1.0)
     """
-    mean = float(values.sum()) / max(1, len(values))
-    if violations is not None or not np.isfinite(mean) or not len(values):
-        keep = np.isfinite(values) if violations is None else np.isfinite(values) & (violations <= 0.0)
+    keep = np.isfinite(values)
+    if violations is not None:
+        keep &= violations <= 0.0
+    if not keep.all():
         values = values[keep]
-        if not len(values):
-            return float("nan"), float("nan")
-        mean = float(values.mean())
-    beside = values - mean
-    return mean, float(np.sqrt(beside.dot(beside) / len(beside)))
+    if not len(values):
+        return float("nan"), float("nan")
+    # Of the largest numbers there are, the mean may be infinite: that is no reason to warn.
+    with np.errstate(over="ignore", invalid="ignore"):
+        mean = float(values.sum()) / len(values)
+        beside = values - mean
+        return mean, float(np.sqrt(beside.dot(beside) / len(beside)))
 
 
 class History:

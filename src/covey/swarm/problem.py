@@ -25,6 +25,8 @@ __all__ = ["Problem"]
 
 # Numbers of the parts that draw for themselves, beside those that algorithms give to theirs.
 GROUPS, ISLANDS = 1 << 20, 1 << 30
+# What a checkpoint decides, where the call leaves it open.
+SEED, IN_FLIGHT, PLANNED = "seed", "number of tasks in flight", "planned evaluations of a group"
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,14 +83,15 @@ class Problem:
             for name, part in zip(self.space.names or range(self.space.dimension), self.space.ranges, strict=True)
         }
         modes = {
-            "stream": {"number of tasks in flight": self.in_flight},
+            "stream": {IN_FLIGHT: self.in_flight},
             "islands": {"number of islands": self.islands, "generations in a leg": self.leg},
         }
         rest = {
             "parameters": None if self.space.names is None else ", ".join(self.space.names),
             "number of parameters": self.space.dimension, "mode": self.mode,
             "direction": "minimize" if self.minimize else "maximize", "algorithm": self.algorithm_name,
-            "optinfo": dict(sorted((self.optinfo or {}).items())), "seed": self.seed, "group_count": self.group_count,
-            "group_size": self.group_size, "chunk": self.chunk, "noise": self.noise, **modes.get(self.mode, {}),
+            "optinfo": dict(sorted((self.optinfo or {}).items())), SEED: self.seed, "group_count": self.group_count,
+            "group_size": self.group_size, PLANNED: self.planned, "chunk": self.chunk, "noise": self.noise,
+            **modes.get(self.mode, {}),
         }
         return {name: str(value) for name, value in rest.items()} | bounds

@@ -127,9 +127,11 @@ class Rounds:
                 break
             again = np.repeat(rows, times)
             anew = self._evaluator.evaluate(positions[again], groups[again])
-            found.values[rows] = anew.values.reshape(len(rows), times).mean(axis=1)
-            if found.violations is not None and anew.violations is not None:
-                found.violations[rows] = anew.violations.reshape(len(rows), times).mean(axis=1)
+            # Infinite values are counted elsewhere; here they may give NaN.
+            with np.errstate(invalid="ignore", over="ignore"):
+                found.values[rows] = anew.values.reshape(len(rows), times).mean(axis=1)
+                if found.violations is not None and anew.violations is not None:
+                    found.violations[rows] = anew.violations.reshape(len(rows), times).mean(axis=1)
             told[:] = run.told(found.values, found.violations)
             confirmed[rows] = True
             for row in rows:

@@ -14,10 +14,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Any, NamedTuple
+from zlib import crc32
 
 import numpy as np
 from numpy.typing import NDArray
 
+from covey.errors import BadCheckpoint
 from covey.swarm.best import leader_of
 from covey.swarm.draws import Indices
 from covey.swarm.evaluator import Evaluated, Evaluator
@@ -65,8 +67,9 @@ class Stream:
         self._allowed, self._ends_by = _allowance(run, round_size)
         self._fresh: list[list[Evaluated]] = [[] for _ in optimizers]
         self._told = 0
-        # In the order of arrival: the key of a task, when it came, and its values and violations.
+        # In the order of arrival: the key of a task, a mark of its positions, when it came, its values and violations.
         self._keys: list[Key] = []
+        self._marks: list[int] = []
         self._times: list[float] = []
         self._values: list[Vector] = []
         self._violations: list[Vector] = []
@@ -104,7 +107,13 @@ class Stream:
             violations = state["violations"][span] if len(state["violations"]) else None
             found = Evaluated(np.array(state["values"][span]), violations)
             time = float(state["times"][number])
-            self._note(Key(key[0], key[1], bool(key[2])), found, time)
+            its = Key(key[0], key[1], bool(key[2]))
+            if its not in self._out or _mark(self._out[its]) != int(state["marks"][number]):
+                raise BadCheckpoint(
+                    f"the journal of this stream does not lead to what was evaluated, at its entry {number}: it was "
+                    "written by another version of covey or on another kind of processor; remove it to begin anew"
+                )
+            self._note(its, found, time)
             reason = self._apply(self._keys[-1], found, time)
         run.silent = False
         if reason is not None:
@@ -113,7 +122,8 @@ class Stream:
 
     def _state(self) -> dict[str, Any]:
         return {
-            "keys": np.array(self._keys, dtype=np.int64).reshape(-1, 3), "times": np.array(self._times),
+            "keys": np.array(self._keys, dtype=np.int64).reshape(-1, 3), "marks": np.array(self._marks, dtype=np.int64),
+            "times": np.array(self._times),
             "sizes": np.array([len(values) for values in self._values], dtype=np.int64),
             "values": np.concatenate([np.empty(0), *self._values]),
             "violations": np.concatenate([np.empty(0), *self._violations]),
@@ -148,6 +158,7 @@ class Stream:
 
     def _note(self, key: Key, found: Evaluated, time: float | None = None) -> None:
         self._keys.append(key)
+        self._marks.append(_mark(self._out[key]))
         self._times.append(self._run.elapsed if time is None else time)
         # A copy: what is told may become a mean later.
         self._values.append(found.values.copy())
@@ -217,6 +228,13 @@ def _allowance(run: Run, round_size: int) -> tuple[int | None, str]:
     return min(limits) if limits else (None, "")
 
 
+def _mark(sent: Sent) -> int:
+    """A number that tells these positions from others."""
+    return crc32(sent.positions.tobytes())
+
+
 def _mean(found: Evaluated) -> Evaluated:
-    violations = None if found.violations is None else found.violations.mean(keepdims=True)
-    return Evaluated(found.values.mean(keepdims=True), violations)
+    # Infinite values are counted elsewhere; here they may give NaN.
+    with np.errstate(invalid="ignore", over="ignore"):
+        violations = None if found.violations is None else found.violations.mean(keepdims=True)
+        return Evaluated(found.values.mean(keepdims=True), violations)
