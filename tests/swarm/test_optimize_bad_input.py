@@ -179,6 +179,15 @@ def test_a_fitness_that_kills_its_slots_is_given_up():
         run(deadly, {"x": [-5, 5]}, inline=False, max_cpu=1, chunk=20)
 
 
+@pytest.mark.slow
+def test_where_there_is_no_gpu_nothing_waits_for_one():
+    options = {"gpu_policy": "require_all", "inline": False}
+    with covey.Client(max_cpu=1) as client, pytest.raises(ValueError, match="no machine here offers one"):
+        run(executor=client, **options)
+    with pytest.raises(ValueError, match="no machine here offers one"):
+        run(max_cpu=1, **options)
+
+
 def test_what_cannot_be_sent_is_said():
     lock = threading.Lock()
     with ThreadPoolExecutor(1) as threads, pytest.raises(TypeError, match="cannot pickle"):

@@ -117,24 +117,27 @@ class Place:
             client.kill()
 
     def _flock(self) -> Client:
-        executor = self._wanted.executor
-        if isinstance(executor, Client):
-            return executor
         with self._lock:
             if self._client is None:
                 if self._left:
                     raise RuntimeError("this optimisation is over")
-                wanted = self._wanted
-                wishes = Wishes(
-                    wanted.max_cpu, wanted.max_gpu, wanted.inline, wanted.machines, wanted.port, wanted.named_pipe
-                )
-                client = join_flock(wishes, self)
-                client.wait_machines()
-                if wanted.needs == NEEDS_GPU and not client.gpu_slots:
-                    leave_flock(client, self)
-                    raise ValueError(
-                        f"optimize({self._name}) wants GPUs and nothing else (gpu_policy='require_all'), and no "
-                        "machine here offers one: use 'prefer_gpu', or see `covey node --detect`"
-                    )
-                self._client = client
+                self._client = self._joined()
             return self._client
+
+    def _joined(self) -> Client:
+        wanted = self._wanted
+        client = wanted.executor
+        if not isinstance(client, Client):
+            client = join_flock(
+                Wishes(wanted.max_cpu, wanted.max_gpu, wanted.inline, wanted.machines, wanted.port, wanted.named_pipe),
+                self,
+            )
+            client.wait_machines()
+        if wanted.needs == NEEDS_GPU and not client.gpu_slots:
+            if wanted.executor is None:
+                leave_flock(client, self)
+            raise ValueError(
+                f"optimize({self._name}) wants GPUs and nothing else (gpu_policy='require_all'), and no machine here "
+                "offers one: use 'prefer_gpu', or see `covey node --detect`"
+            )
+        return client
