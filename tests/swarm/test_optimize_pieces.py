@@ -153,3 +153,17 @@ def test_a_tally_ends_what_only_raises():
     with pytest.raises(ValueError, match="b") as caught:
         tally.on_raised(1, ValueError("b"), "told")
     assert "the first 8 evaluations all raised" in caught.value.__notes__[0]
+
+
+def test_one_slow_round_does_not_send_the_next_ones_away():
+    pace = Pace()
+    pace.on_round(100, 1e-5, here=True)
+    for _ in range(3):
+        pace.on_round(100, 0.01, here=True)
+        assert pace.is_cheap(100)
+    pace.on_round(100, 0.01, here=True)
+    assert not pace.is_cheap(100)
+    other = Pace()
+    other.on_round(100, 1e-5, here=True)
+    other.on_round(100, 0.5, here=True)
+    assert not other.is_cheap(100)

@@ -45,6 +45,8 @@ class Outcome:
     seconds: float
     # Host, process and thread: so that the caller can count whoever took part.
     who: tuple[str, int, int]
+    # All values are finite; the caller looks.
+    clean: bool = False
 
 
 class Evaluation:

@@ -57,6 +57,8 @@ class Evaluated:
 
     values: Vector
     violations: Vector | None
+    # All values are known to be finite, and there are no constraints: so it was looked at once, not by everybody.
+    clean: bool = False
 
 
 class Evaluator:
@@ -193,8 +195,7 @@ class Evaluator:
     def _in_place(self, positions: Vector, groups: Groups, ends: Sequence[int]) -> Evaluated:
         count = len(positions)
         if self.deadline is None:
-            outcome = self._call(positions, groups, ends)
-            parts = [outcome]
+            parts = [self._call(positions, groups, ends)]
         else:
             parts, start = [], 0
             if not self._evaluation.fitness.vectorized and self._pace.seconds:
@@ -205,7 +206,7 @@ class Evaluator:
                 self.partial.append((start, stop, outcome))
                 parts.append(outcome)
                 start = stop
-        self._pace.on_round(count, sum(part.seconds for part in parts))
+        self._pace.on_round(count, sum(part.seconds for part in parts), here=True)
         return _joined(parts)
 
     def _call(self, positions: Vector, groups: Groups, ends: Sequence[int]) -> Outcome:
@@ -215,7 +216,7 @@ class Evaluator:
             raise
         except Exception as error:
             return self._forgiven(len(positions), error)
-        self.tally.on_values(outcome.values, outcome.raised, outcome.first_error)
+        outcome.clean = self.tally.on_values(outcome.values, outcome.raised, outcome.first_error)
         return outcome
 
     def _trial(self, positions: Vector, groups: Groups, ends: Sequence[int]) -> Evaluated:
@@ -246,7 +247,7 @@ class Evaluator:
         if failed:
             raise failed[0]
         if not sent:
-            while done < len(ends) and self._pace.may_try_more:
+            while done < len(ends) and (self._pace.may_try_more or self._pace.is_cheap(count)):
                 done = self._try(positions, groups, ends[: done + 1])
         if done == len(ends):
             return _joined([outcome for _, _, outcome in self.partial])
@@ -310,7 +311,7 @@ class Evaluator:
         except Exception as error:
             return self._forgiven(count, error)
         self.who.add(outcome.who)
-        self.tally.on_values(outcome.values, outcome.raised, outcome.first_error)
+        outcome.clean = self.tally.on_values(outcome.values, outcome.raised, outcome.first_error)
         return outcome
 
     def _forgiven(self, count: int, error: Exception) -> Outcome:
@@ -323,10 +324,12 @@ class Evaluator:
 
 def _joined(parts: Sequence[Outcome | Evaluated]) -> Evaluated:
     if len(parts) == 1:
-        return Evaluated(parts[0].values, parts[0].violations)
+        part = parts[0]
+        return Evaluated(part.values, part.violations, part.clean and part.violations is None)
     values = np.concatenate([part.values for part in parts])
     violations = [part.violations for part in parts if part.violations is not None]
-    return Evaluated(values, np.concatenate(violations) if violations else None)
+    clean = not violations and all(part.clean for part in parts)
+    return Evaluated(values, np.concatenate(violations) if violations else None, clean)
 
 
 def _cancel(sent: Sequence[tuple[int, int, Future[Any]]]) -> None:

@@ -55,18 +55,20 @@ class Tally:
         self.any_good = False
         self._evidence = min(EVIDENCE, round_size)
 
-    def on_values(self, values: Vector, raised: int, first_error: str) -> None:
-        """Values came; `raised` of them are NaN because their call raised."""
+    def on_values(self, values: Vector, raised: int, first_error: str) -> bool:
+        """Values came; `raised` of them are NaN because their call raised. Whether all are finite."""
         if raised:
             self.raised += raised
             self.first_error = self.first_error or first_error
         if raised < len(values):
             self.any_good = True
         finite = np.isfinite(values)
-        if not finite.all():
-            nan = int(np.isnan(values).sum())
-            self.nan += nan - raised
-            self.infinite += len(values) - nan - int(finite.sum())
+        if finite.all():
+            return True
+        nan = int(np.isnan(values).sum())
+        self.nan += nan - raised
+        self.infinite += len(values) - nan - int(finite.sum())
+        return False
 
     def on_raised(self, count: int, error: BaseException, told: str) -> None:
         """All of `count` evaluations raised; raises the error itself if that is all that this fitness ever does."""

@@ -9,6 +9,7 @@ the finite values of that iteration that meet the constraints, NaN where there i
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from importlib import import_module
 from typing import Any
@@ -21,24 +22,26 @@ __all__ = ["History", "mean_and_spread"]
 Vector = NDArray[np.float64]
 
 
-def mean_and_spread(values: Vector, violations: Vector | None = None) -> tuple[float, float]:
-    """Of what is finite and meets the constraints; (nan, nan) of nothing.
+def mean_and_spread(
+    values: Vector, violations: Vector | None = None, *, clean: bool = False
+) -> tuple[float, float]:
+    """Of what is finite and meets the constraints; (nan, nan) of nothing. `clean`: that is known to be all of it.
 
     >>> mean_and_spread(np.array([1.0, 3.0, np.nan]))
     (2.0, 1.0)
     """
-    keep = np.isfinite(values)
-    if violations is not None:
-        keep &= violations <= 0.0
-    if not keep.all():
+    if not clean:
+        keep = np.isfinite(values)
+        if violations is not None:
+            keep &= violations <= 0.0
         values = values[keep]
-    if not len(values):
-        return float("nan"), float("nan")
+        if not len(values):
+            return float("nan"), float("nan")
     # Of the largest numbers there are, the mean may be infinite: that is no reason to warn.
     with np.errstate(over="ignore", invalid="ignore"):
-        mean = float(values.sum()) / len(values)
+        mean = float(np.add.reduce(values)) / len(values)
         beside = values - mean
-        return mean, float(np.sqrt(beside.dot(beside) / len(beside)))
+        return mean, math.sqrt(float(beside.dot(beside)) / len(beside))
 
 
 class History:

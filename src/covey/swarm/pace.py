@@ -15,6 +15,9 @@ __all__ = ["Pace"]
 CHEAP = 0.0008
 # So much of a first round may be done here before it is known what it takes.
 GLIMPSE = 0.005
+# So many rounds in a row may be slow before that is believed: machines are busy. One of so many seconds is, at once.
+HELD_UP = 3
+LONG = 0.1
 
 
 class Pace:
@@ -31,6 +34,8 @@ class Pace:
     def __init__(self) -> None:
         self.seconds: float | None = None
         self._tried = 0.0
+        # Rounds in a row that were not cheap here, though they should have been.
+        self._slow = 0
 
     @property
     def may_try_more(self) -> bool:
@@ -43,9 +48,13 @@ class Pace:
         each = seconds / particles
         self.seconds = each if self.seconds is None else min(each, self.seconds)
 
-    def on_round(self, particles: int, seconds: float) -> None:
-        """A round took so much work, wherever. The latest counts most."""
+    def on_round(self, particles: int, seconds: float, *, here: bool = False) -> None:
+        """A round took so much work. The latest counts most; but one that was slow `here` may have been held up."""
         each = seconds / particles
+        if here and CHEAP <= seconds < LONG and self._slow < HELD_UP:
+            self._slow += 1
+            return
+        self._slow = 0
         self.seconds = each if self.seconds is None else 0.25 * self.seconds + 0.75 * each
 
     def is_cheap(self, particles: int) -> bool:

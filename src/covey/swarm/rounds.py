@@ -38,6 +38,9 @@ class Rounds:
         # Of the round under way, for who wants to know what was found when it is broken off.
         self._positions: Vector = np.empty((0, 0))
         self._groups: NDArray[np.int64] = np.empty(0, dtype=np.int64)
+        # Its groups and how many particles each has, and where those stand.
+        self._shape: list[tuple[int, int]] = []
+        self._spans: list[slice] = []
 
     def go(self) -> str:
         """Runs until it is over; says why it is."""
@@ -75,18 +78,18 @@ class Rounds:
     def _round(self, active: list[int]) -> None:
         run, optimizers = self._run, self._optimizers
         asked = [optimizers[group].ask() for group in active]
-        if len(active) == 1:
-            positions = asked[0][1]
-            sizes = [len(positions)]
-            groups = np.full(len(positions), active[0])
-        else:
-            positions = np.concatenate([its for _, its in asked])
-            sizes = [len(its) for _, its in asked]
-            groups = np.repeat(active, sizes)
-        self._positions, self._groups = positions, groups
+        positions = asked[0][1] if len(asked) == 1 else np.concatenate([its for _, its in asked])
+        shape = [(group, len(its)) for group, (_, its) in zip(active, asked, strict=True)]
+        if shape != self._shape:
+            # Most rounds are as the last one was.
+            self._shape = shape
+            self._groups = np.repeat(active, [size for _, size in shape])
+            ends = np.cumsum([size for _, size in shape]).tolist()
+            self._spans = [slice(end - size, end) for end, (_, size) in zip(ends, shape, strict=True)]
+        groups, spans = self._groups, self._spans
+        self._positions = positions
         found = self._evaluator.evaluate(positions, groups)
-        told = run.told(found.values, found.violations)
-        spans = [slice(stop - size, stop) for size, stop in zip(sizes, np.cumsum(sizes).tolist(), strict=True)]
+        told = found.values if found.clean else run.told(found.values, found.violations)
         confirmed = None
         if run.problem.noise is not None:
             confirmed = self._confirm(active, spans, found, told)
@@ -99,7 +102,7 @@ class Rounds:
             eligible = ranks if confirmed is None else np.where(confirmed[span], ranks, np.nan)
             run.offer(group, its, values, violations, eligible)
             optimizers[group].tell(ids, ranks)
-            mean[group], spread[group] = mean_and_spread(values, violations)
+            mean[group], spread[group] = mean_and_spread(values, violations, clean=found.clean)
         run.end_iteration(mean, spread)
 
     def _confirm(
@@ -133,6 +136,7 @@ class Rounds:
                 if found.violations is not None and anew.violations is not None:
                     found.violations[rows] = anew.violations.reshape(len(rows), times).mean(axis=1)
             told[:] = run.told(found.values, found.violations)
+            found.clean = False
             confirmed[rows] = True
             for row in rows:
                 run.count(int(groups[row]), times)
