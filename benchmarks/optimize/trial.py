@@ -46,14 +46,13 @@ class Trial:
     target: float = -np.inf     # of value minus optimum; reaching it ends the run
     used: int = 0
     best: float = np.inf
-    seconds: float = 0.0        # within the function
+    seconds: float = 0.0        # of CPU time within the function, this book-keeping included
     improved: list[tuple[int, float]] = field(default_factory=list)     # (evaluations, value minus optimum)
 
     def matrix(self, points: Any) -> Any:
         """The values of the rows of `points`."""
         began = time.process_time()
         values = np.asarray(self.problem.function(points), dtype=np.float64) - self.problem.optimum
-        self.seconds += time.process_time() - began
         room = values[: self.budget - self.used]
         if len(room) and room.min() < self.best:
             below = np.minimum.accumulate(room)
@@ -61,6 +60,7 @@ class Trial:
                 self.improved.append((self.used + row + 1, float(below[row])))
             self.best = float(below[-1])
         self.used += len(room)
+        self.seconds += time.process_time() - began
         if self.used >= self.budget or self.best <= self.target:
             raise Spent
         return values

@@ -30,7 +30,9 @@ def move(
     cdef uint64_t start
     cdef double speed, at, low, high, reach, a, b
     cdef const double* leader
-    cdef double* pull = <double*> malloc(width * sizeof(double))
+    cdef double* pull = <double*> malloc(3 * width * sizeof(double))
+    cdef double* own_part = pull + width
+    cdef double* best_part = pull + 2 * width
     if pull == NULL:
         raise MemoryError()
     with nogil:
@@ -42,17 +44,29 @@ def move(
             if blend > 0 and uniform(start, 2 * width) < blend:
                 leader = &middle[s, 0]
             if turned[s]:
-                for j in range(width):
-                    pull[j] = 0
                 for d in range(width):
+                    own_part[d] = best_part[d] = 0
+                # Sums side by side, so that the processor need not wait for one addition before the next.
+                for j in range(width):
+                    a = own[i, j] - x[i, j]
+                    b = leader[j] - x[i, j]
+                    for d in range(width):
+                        own_part[d] += basis[s, j, d] * a
+                        best_part[d] += basis[s, j, d] * b
+                for d in range(width):
+                    own_part[d] = (
+                        toward_own * uniform(start, 2 * d) * own_part[d]
+                        + toward_best * uniform(start, 2 * d + 1) * best_part[d]
+                    )
+                for j in range(width):
                     a = 0
                     b = 0
-                    for j in range(width):
-                        a += basis[s, d, j] * (own[i, j] - x[i, j])
-                        b += basis[s, d, j] * (leader[j] - x[i, j])
-                    a = toward_own * uniform(start, 2 * d) * a + toward_best * uniform(start, 2 * d + 1) * b
-                    for j in range(width):
-                        pull[j] += a * basis[s, d, j]
+                    for d in range(0, width - 1, 2):
+                        a += basis[s, j, d] * own_part[d]
+                        b += basis[s, j, d + 1] * own_part[d + 1]
+                    if width % 2:
+                        a += basis[s, j, width - 1] * own_part[width - 1]
+                    pull[j] = a + b
             else:
                 for j in range(width):
                     pull[j] = (
@@ -114,7 +128,8 @@ def learn(
                 scale = rate / (extent[s] * extent[s] + 1e-300)
                 for j in range(width):
                     a = scale * (x[i, j] - own[i, j])
-                    for d in range(width):
+                    # The lower half is all that anybody reads.
+                    for d in range(j + 1):
                         covariance[s, j, d] = (1 - rate) * covariance[s, j, d] + a * (x[i, d] - own[i, d])
             for j in range(width):
                 own[i, j] = x[i, j]

@@ -37,6 +37,7 @@ class Flight:
         self._values: Vector = np.empty(32)
         self._tags: Indices = np.empty(32, dtype=np.int64)
         self._status: NDArray[np.int8] = np.zeros(32, dtype=np.int8)
+        self._last: Indices = np.empty(0, dtype=np.int64)
         self.out = 0
         self.told = 0               # and not yet taken
         self.evaluations = 0
@@ -54,10 +55,16 @@ class Flight:
         self._status[rows] = OUT
         self._used += count
         self.out += count
-        return np.arange(self._base + rows.start, self._base + rows.stop)
+        self._last = np.arange(self._base + rows.start, self._base + rows.stop)
+        # So that `tell` may believe that what it is given back is what it gave.
+        self._last.setflags(write=False)
+        return self._last
 
     def tell(self, ids: Indices, values: Vector) -> None:
         """Values for points that are out; what is not finite is the worst there is."""
+        if ids is self._last and self.out == self._used == len(ids):
+            self._tell_all(values)
+            return
         rows = ids - self._base
         if len(rows) == 0:
             return
@@ -77,6 +84,21 @@ class Flight:
             if lowest < self.best_value or first < self.best_id:
                 self.best_value, self.best_id, self.best_x = float(lowest), first, self._x[first - self._base].copy()
 
+    def _tell_all(self, values: Vector) -> None:
+        """What `tell` comes to where one round is out, and comes back whole; which is nearly always."""
+        count = self._used
+        if not np.isfinite(values).all():
+            values = np.where(np.isfinite(values), values, np.inf)
+        self._values[:count] = values
+        self._status[:count] = TOLD
+        self.out = 0
+        self.told = count
+        self.evaluations += count
+        first = int(values.argmin())
+        if values[first] < self.best_value:
+            self.best_value, self.best_id = float(values[first]), self._base + first
+            self.best_x = self._x[first].copy()
+
     def tags_of(self, ids: Indices) -> Indices:
         """The tags of points that are out or told and not taken."""
         tags: Indices = self._tags[ids - self._base]
@@ -90,6 +112,15 @@ class Flight:
 
     def take(self) -> Taken:
         """What was told and not taken yet. The rows are the caller's own."""
+        if self.told == self._used:
+            used = self._used
+            whole = Taken(
+                np.arange(self._base, self._base + used), self._x[:used].copy(), self._values[:used].copy(),
+                self._tags[:used].copy(),
+            )
+            self._base += used
+            self._used = self.told = 0
+            return whole
         status = self._status[: self._used]
         rows = np.flatnonzero(status == TOLD)
         taken = Taken(rows + self._base, self._x[rows], self._values[rows], self._tags[rows])

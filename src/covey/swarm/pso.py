@@ -27,15 +27,15 @@ BLEND = 0.5
 OMEGA, CL, CG = 0.9, 1.2, 1.8
 PLAYDOH_SIZE = 100
 # A swarm is stuck when its best has not improved for so many moves of each of its particles, or has no extent left.
-PATIENCE = 30
+PATIENCE = 20
 EXTENT = 1e-9
 # Above this dimension the covariance costs more than the budgets for which swarms are good can repay.
 LEARNED = 40
 RATE = 0.2      # a step's share in the covariance, divided by the dimension
 # Coordinates whose successful steps are correlated less than this count as independent: separable problems stay so.
-CORRELATED = 0.35
+CORRELATED = 0.25
 # So many steps learned, for each dimension, before the basis is computed again.
-DUE = 0.5
+DUE = 2
 _ARRAYS = (
     "_x", "_v", "_own", "_own_value", "_swarm", "_step", "_moved", "_flying", "_first", "_best", "_best_value",
     "_middle", "_extent", "_since", "_gained", "_covariance", "_basis", "_turned",
@@ -166,14 +166,14 @@ class Pso:
     def _turn(self, swarm: int) -> None:
         """Computes a swarm's basis from the correlations that are clear."""
         self._gained[swarm] = 0
-        covariance = self._covariance[swarm]
+        covariance = self._covariance[swarm]      # its lower half holds
         deviation = np.sqrt(covariance.diagonal()) + 1e-150
-        correlation = covariance / deviation / deviation[:, None]
-        clear = np.abs(correlation) > CORRELATED
-        self._turned[swarm] = turned = int(clear.sum() > len(clear))
+        clear = np.abs(covariance) > CORRELATED * deviation * deviation[:, None]
+        turned = np.tril(clear, -1).any()
+        self._turned[swarm] = turned
         if turned:
-            vectors = np.linalg.eigh(np.where(clear, covariance, 0.0))[1]
-            self._basis[swarm] = vectors.T
+            # eigh reads the lower half, too.
+            self._basis[swarm] = np.linalg.eigh(np.where(clear, covariance, 0.0))[1]
 
     def _open(self, size: int) -> None:
         """Adds a swarm."""
