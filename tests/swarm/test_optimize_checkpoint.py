@@ -220,7 +220,7 @@ def test_writing_takes_a_small_part_of_the_time(tmp_path):
     times = itertools.count()       # a second passes at each look
     checkpoint = Checkpoint(tmp_path / "file", lambda: float(next(times)))
     written = []
-    for number in range(1000):
+    for number in range(400):
         checkpoint.save(lambda number=number: written.append(number) or {})
     looks = next(times)
     assert 0.5 * SHARE < len(written) / looks < 1.5 * SHARE

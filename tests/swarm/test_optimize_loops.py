@@ -49,7 +49,7 @@ def test_each_limit_ends_it_and_is_named(mode):
     assert by_target["fitness"][0] <= 0.01
     assert run(mode=mode, ftol=1e-9, iterations=10_000).stopped_because == "ftol"
     assert run(lambda x, y: y * 0 + 1.0, mode=mode, xtol=1e-9, iterations=10_000).stopped_because == "xtol"
-    assert run(mode=mode, callback=lambda info: info.evaluations > 50, iterations=100).stopped_because == "callback"
+    assert run(mode=mode, callback=lambda info: info.fitness[0] < 9, iterations=100).stopped_because == "callback"
 
 
 def test_a_finished_group_costs_nothing_more():
@@ -76,7 +76,23 @@ def test_timeout_gives_the_best_so_far():
 
     found = run(slow, {"x": [-5, 5]}, vectorized=False, timeout=0.2)
     assert found.stopped_because == "timeout"
-    assert found["fitness"][0] == min(seen) ** 2 or found["fitness"][0] == min(x * x for x in seen)
+    assert found.evaluations == len(seen)
+    assert found["fitness"][0] == min(x * x for x in seen)
+
+
+def test_ctrl_c_in_the_midst_of_a_round_loses_nothing_of_it():
+    seen = []
+
+    def slow(x):
+        if len(seen) == 7:
+            raise KeyboardInterrupt
+        seen.append(x)
+        return x * x
+
+    found = run(slow, {"x": [-5, 5]}, vectorized=False)
+    assert found.stopped_because == "interrupted"
+    assert found.evaluations == 7
+    assert found["fitness"][0] == min(x * x for x in seen)
 
 
 @pytest.mark.slow

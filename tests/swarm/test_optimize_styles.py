@@ -137,6 +137,28 @@ def test_a_class_is_made_once_with_what_it_declares():
     assert made == [(2.0, [10.0, 20.0])]
 
 
+class InOrder:
+    def __init__(self, a, b=None, *more):
+        self.to = a["to"]
+
+    def __call__(self, x):
+        return (x - self.to) ** 2
+
+
+class TooMuch:
+    def __init__(self, a, b, c, d):
+        pass
+
+    def __call__(self, x):
+        return x
+
+
+def test_a_class_is_made_in_playdohs_order_too():
+    assert run(InOrder, {"x": [-5, 5]}, iterations=30, shared_data={"to": 1.5})["x"] == pytest.approx([1.5], abs=0.01)
+    with pytest.raises(TypeError, match="wants a, b, c, d when it is made"):
+        run(TooMuch, {"x": [-5, 5]})
+
+
 def test_a_fitness_may_write_into_what_it_is_given():
     def careless(args):
         args["x"] *= 0

@@ -194,12 +194,15 @@ class Evaluator:
 
     def _in_place(self, positions: Vector, groups: Groups, ends: Sequence[int]) -> Evaluated:
         count = len(positions)
-        if self.deadline is None:
+        known = self._pace.seconds
+        if known is not None and known * count < ATTENTIVE:
+            self._patience()
             parts = [self._call(positions, groups, ends)]
         else:
+            # Piece by piece: what is done when the time is over, or when the user presses Ctrl-C, is not lost.
             parts, start = [], 0
-            if not self._evaluation.fitness.vectorized and self._pace.seconds:
-                ends = ends_of(count, max(1, int(ATTENTIVE / self._pace.seconds)))
+            if not self._evaluation.fitness.vectorized and known:
+                ends = ends_of(count, max(1, int(ATTENTIVE / known)))
             for stop in ends:
                 self._patience()
                 outcome = self._call(positions[start:stop], groups[start:stop], [stop - start])

@@ -37,6 +37,7 @@ __all__ = ["Fitness", "Manner", "manner_of"]
 Vector = NDArray[np.float64]
 
 EXTRAS = ("shared_data", "local_data", "use_gpu")
+VARIADIC = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
 # Instances of fitness classes that a slot keeps; they outlive tasks, so that the next call finds them.
 MOST_KEPT = 4
 
@@ -282,14 +283,12 @@ def expanded(values: Any, groups: NDArray[np.int64] | int) -> Any:
 def _making_of(fun: type, label: str) -> Manner:
     """What a class wants when it is constructed: nothing, or the extras, as a function would."""
     parameters = _parameters(fun) or []
-    plain = [p for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
-    required = [p.name for p in parameters if p.default is p.empty and p.kind is not p.VAR_POSITIONAL
-                and p.kind is not p.VAR_KEYWORD]
-    if any(name not in EXTRAS for name in required) and len(required) > len(EXTRAS):
+    if all(p.name in EXTRAS or p.default is not p.empty or p.kind in VARIADIC for p in parameters):
+        return Manner("", (), tuple(p.name for p in parameters if p.name in EXTRAS))
+    required = [p.name for p in parameters if p.default is p.empty and p.kind not in VARIADIC]
+    if len(required) > len(EXTRAS) or any(p.kind is p.KEYWORD_ONLY and p.name in required for p in parameters):
         raise TypeError(f"{label} wants {_listed(required)} when it is made: it is given {_listed(EXTRAS)}")
-    if all(p.name in EXTRAS for p in parameters):
-        return Manner("", (), tuple(p.name for p in parameters))
-    return Manner("", EXTRAS[: len([p for p in plain if p.default is p.empty])], ())
+    return Manner("", EXTRAS[: len(required)])
 
 
 def _without_self(method: Callable[..., Any]) -> Callable[..., Any]:

@@ -107,7 +107,9 @@ class Run:
             self.progress.note(f"best {self._leading():.6g}")
         if self._callback is not None:
             info = Info(self.iterations, self.total, self.best.values.copy(), self.found(), elapsed)
-            self._stopped_by_callback = self._callback(info) is True
+            answer = self._callback(info)
+            # numpy's own True as well, which a comparison with `info.fitness` gives.
+            self._stopped_by_callback = isinstance(answer, (bool, np.bool_)) and bool(answer)
 
     def over(self, coming: int) -> str | None:
         """Why it is over, if it is; `coming` evaluations would come next."""
