@@ -37,6 +37,26 @@ def test_a_worker_that_is_killed_costs_time_only(lab: Lab) -> None:
     assert program.result()[0] is True
 
 
+def test_the_users_own_modules_travel_with_the_fitness(lab: Lab) -> None:
+    (lab.alpha.folder / "cells.py").write_text(
+        "from settings_of_cells import REST\n"
+        "class Cell:\n"
+        "    def __call__(self, x, y):\n"
+        "        return (x - REST) ** 2 + y * y\n"
+        "def limit(x, y):\n"
+        "    return x - 4\n"
+    )
+    (lab.alpha.folder / "settings_of_cells.py").write_text("REST = 3.0\n")
+    worker(lab.beta)
+    program = lab.alpha.script(f"""
+        import json, covey, cells
+        found = covey.minimize(cells.Cell, {{"x": [-5, 5], "y": [-5, 5]}}, constraints=cells.limit, seed=1, max_cpu=0,
+                               machines=[{lab.beta.ip!r}], iterations=30)
+        print(json.dumps([abs(found.best["x"] - 3) < 0.1, found.workers_used]))
+    """)
+    assert program.result() == [True, 1]
+
+
 def worker(host: Host, words: str = "") -> Program:
     program = host.script(f"import covey\ncovey.optworker(max_cpu=1, name={host.name!r}, {words})\n")
     program.wait_said("slots? listen")

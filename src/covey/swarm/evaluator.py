@@ -88,11 +88,6 @@ class Evaluator:
         self._flying: dict[Any, tuple[Any, int]] = {}
         self._bells: SimpleQueue[Any] = SimpleQueue()
 
-    @property
-    def here(self) -> bool:
-        """Whether everything runs in this process."""
-        return bool(self._inline)
-
     def evaluate(self, positions: Vector, groups: Groups) -> Evaluated:
         """The values of a round."""
         self.partial = []
