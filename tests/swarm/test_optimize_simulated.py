@@ -56,7 +56,7 @@ class Workers:
 
 def streamed(workers, evaluations, seed):
     problem = Problem(
-        name="f", space=Space.of([[-5, 5]] * 5), algorithm="pso", optinfo=None, group_size=100, group_count=1, seed=3,
+        space=Space.of([[-5, 5]] * 5), algorithm="pso", optinfo=None, group_size=100, group_count=1, seed=3,
         minimize=True, mode="stream", planned=None, chunk=1, noise=None, in_flight=workers + -(-workers // 4),
         islands=1, leg=1,
     )

@@ -163,7 +163,7 @@ class Campaign:
             most = (size or 100) * self.group_count
             chunk = {"rounds": default_chunk(most), "stream": 1, "islands": most}[self.mode]
         return Problem(
-            name=self.fitness.name, space=self.space, algorithm=self.algorithm, optinfo=self.optinfo, group_size=size,
+            space=self.space, algorithm=self.algorithm, optinfo=self.optinfo, group_size=size,
             group_count=self.group_count, seed=Draws(seed).seed, minimize=self.minimize, mode=self.mode,
             planned=planned, chunk=chunk, noise=arguments.noise, in_flight=in_flight,
             islands=arguments.islands or max(1, (size or 100) // ISLAND), leg=arguments.leg or LEG,

@@ -33,7 +33,6 @@ SEED, IN_FLIGHT, PLANNED = "seed", "number of tasks in flight", "planned evaluat
 class Problem:
     """What decides the result of an optimisation."""
 
-    name: str
     space: Space
     algorithm: object
     optinfo: Mapping[str, Any] | None
