@@ -111,8 +111,8 @@ def tour() -> tuple[Problem, float]:
 
 PROBLEMS: tuple[Callable[[], tuple[Problem, float]], ...] = (
     lambda: cluster(6),
-    lambda: cluster(8),
+    lambda: cluster(10),
     frequency_modulation,
-    lambda: damped(3),
+    lambda: damped(5),
     tour,
 )
