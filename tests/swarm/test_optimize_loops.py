@@ -95,10 +95,8 @@ def test_ctrl_c_in_the_midst_of_a_round_loses_nothing_of_it():
     assert found["fitness"][0] == min(x * x for x in seen)
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("mode", ["rounds", "stream"])
-def test_timeout_does_not_wait_for_slots(mode, tmp_path):
-    first = str(tmp_path / "first")
+def stuck_once(first):
+    """A fitness whose first call never ends."""
 
     def stuck(x):
         try:
@@ -108,11 +106,34 @@ def test_timeout_does_not_wait_for_slots(mode, tmp_path):
             pass
         return x
 
-    options = {"group_size": 4, "vectorized": False, "max_cpu": 2, "inline": False, "timeout": 2.0, "mode": mode}
-    found = covey.maximize(stuck, {"x": [-1, 1]}, seed=4, iterations=1_000_000, **options)
+    return stuck
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("mode", ["rounds", "stream"])
+def test_timeout_does_not_wait_for_a_client(mode, tmp_path):
+    client = covey.Client(max_cpu=2)
+    try:
+        list(client.map(abs, range(100)))
+        found = covey.maximize(
+            stuck_once(str(tmp_path / "first")), {"x": [-1, 1]}, seed=4, group_size=4, vectorized=False, mode=mode,
+            executor=client, inline=False, timeout=0.5, iterations=1_000_000,
+        )
+        assert found.stopped_because == "timeout"
+        assert found.evaluations >= 3
+        assert found.workers_used == 1
+    finally:
+        client.kill()
+
+
+@pytest.mark.slow
+def test_timeout_kills_a_flock_that_nobody_else_uses(tmp_path):
+    # So long because a busy machine needs time to start slots at all.
+    found = covey.maximize(
+        stuck_once(str(tmp_path / "first")), {"x": [-1, 1]}, seed=4, group_size=4, vectorized=False, mode="stream",
+        max_cpu=2, timeout=4.0, iterations=1_000_000,
+    )
     assert found.stopped_because == "timeout"
-    assert found.evaluations >= 3
-    assert found.workers_used == 1
 
 
 def test_a_callback_is_told_where_it_stands():
