@@ -214,3 +214,14 @@ def test_errors_name_what_is_missing_for_a_picture(monkeypatch):
         monkeypatch.setitem(__import__("sys").modules, module, None)
         with pytest.raises(ModuleNotFoundError, match=f"needs {module.partition('.')[0]}, which is not installed"):
             call()
+
+
+@pytest.mark.parametrize("words", [{"algorithm": "psa"}, {"optinfo": {"omgea": 1}}, {"seed": -1}, {"budget": 1}])
+@pytest.mark.parametrize("mode", ["rounds", "stream", "islands"])
+def test_nothing_is_started_for_what_is_refused(monkeypatch, mode, words):
+    def started(*_):
+        raise AssertionError("slots were started")
+
+    monkeypatch.setattr("covey.swarm.places.join_flock", started)
+    with pytest.raises(ValueError, match="did you mean|seed|less than"):
+        run(mode=mode, inline=None, group_count=2, **words)

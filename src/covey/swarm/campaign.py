@@ -12,7 +12,7 @@ from __future__ import annotations
 import os
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from time import monotonic
 from typing import Any
 
@@ -87,11 +87,9 @@ class Campaign:
 
     def _run(self, place: Place, kept: Checkpoint | None, found: Mapping[str, Any] | None) -> Result:
         began = monotonic()
-        problem = self._problem(place, found)
-        if kept is not None:
-            kept.identity = problem.identity()
-            if found is not None:
-                kept.require_same(found)
+        problem = self._problem(found)
+        if kept is not None and found is not None:
+            kept.require_same(found, problem.identity())
         first = problem.optimizer(0)
         if self.mode == "stream" and not first.asynchronous:
             raise ValueError(
@@ -101,6 +99,11 @@ class Campaign:
         round_size = first.batch * self.group_count
         arguments = self.arguments
         arguments.require_room(self.group_count if self.mode == "stream" else round_size)
+        if not problem.in_flight:
+            # Last of all checks: asking for slots starts them.
+            problem = replace(problem, in_flight=max(self._in_flight(place), self.group_count))
+        if kept is not None:
+            kept.identity = problem.identity()
         stops = Stops(
             self.group_count, iterations=arguments.most_iterations, budget=arguments.budget, target=arguments.target,
             ftol=arguments.ftol, xtol=arguments.xtol, widths=problem.widths,
@@ -132,7 +135,14 @@ class Campaign:
         place.leave(kill=reason in ("timeout", "interrupted") or self.mode == "stream")
         return self._result(run, evaluator, reason)
 
-    def _problem(self, place: Place, found: Mapping[str, Any] | None) -> Problem:
+    def _in_flight(self, place: Place) -> int:
+        """As many tasks as there are slots, and a quarter more, so that none waits for the next."""
+        if self.mode != "stream" or self.inline is True or place.here:
+            return 1
+        slots = place.slots
+        return slots + -(-slots // 4)
+
+    def _problem(self, found: Mapping[str, Any] | None) -> Problem:
         arguments = self.arguments
         size = arguments.group_size
         seed, in_flight, planned = self.seed, arguments.in_flight, None
@@ -147,12 +157,8 @@ class Campaign:
             planned = None if identity[PLANNED] == "None" else int(identity[PLANNED])
             if in_flight is None and IN_FLIGHT in identity:
                 in_flight = int(identity[IN_FLIGHT])
-        if in_flight is None:
-            in_flight = 1
-            if self.mode == "stream" and self.inline is not True and not place.here:
-                slots = place.slots
-                in_flight = slots + -(-slots // 4)
-        in_flight = max(in_flight, self.group_count)
+        if in_flight is not None:
+            in_flight = max(in_flight, self.group_count)
         if not isinstance(self.algorithm, str) and (self.group_count > 1 or self.mode == "islands"):
             raise ValueError(
                 f"{self.label}: an object as algorithm= can serve one group in mode 'rounds'; name one of covey's own "
@@ -165,7 +171,7 @@ class Campaign:
         return Problem(
             space=self.space, algorithm=self.algorithm, optinfo=self.optinfo, group_size=size,
             group_count=self.group_count, seed=Draws(seed).seed, minimize=self.minimize, mode=self.mode,
-            planned=planned, chunk=chunk, noise=arguments.noise, in_flight=in_flight,
+            planned=planned, chunk=chunk, noise=arguments.noise, in_flight=in_flight or 0,
             islands=arguments.islands or max(1, (size or 100) // ISLAND), leg=arguments.leg or LEG,
         )
 

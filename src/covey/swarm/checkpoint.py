@@ -52,9 +52,9 @@ class Checkpoint:
         except FileNotFoundError:
             return None
 
-    def require_same(self, found: Mapping[str, Any]) -> None:
-        """BadCheckpoint unless what was loaded is of this problem."""
-        theirs, ours = found["identity"], self.identity
+    def require_same(self, found: Mapping[str, Any], ours: Mapping[str, str]) -> None:
+        """BadCheckpoint unless what was loaded is of the problem with this identity."""
+        theirs = found["identity"]
         for name in dict.fromkeys((*ours, *theirs)):
             if theirs.get(name) != ours.get(name):
                 there, here = theirs.get(name, "missing"), ours.get(name, "missing")

@@ -45,6 +45,7 @@ class Problem:
     planned: int | None
     chunk: int
     noise: int | None
+    # Tasks of a stream that are under way; 0 until somebody has counted the slots.
     in_flight: int
     islands: int
     leg: int
