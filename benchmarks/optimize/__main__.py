@@ -2,6 +2,7 @@
 """`python -m benchmarks.optimize bbob | cost | real`: which question, with which contestants."""
 
 import argparse
+import json
 import os
 import sys
 from pathlib import Path
@@ -25,6 +26,7 @@ def main() -> int:
     ecdf.add_argument("--dims", type=numbers, default=[5, 10, 20])
     ecdf.add_argument("--instances", type=numbers, default=[3, 4])
     ecdf.add_argument("--json", type=Path, help="keep every run")
+    ecdf.add_argument("--known", type=Path, action="append", default=[], help="runs of an earlier --json, not repeated")
     models = questions.add_parser("real", help="how often real problems of many valleys are solved")
     models.add_argument("--seeds", type=int, default=15, help="how many")
     models.add_argument("--first-seed", type=int, default=100)
@@ -39,7 +41,8 @@ def main() -> int:
     chosen = parser.parse_args()
     names = [f"covey {algorithm}" for algorithm in chosen.covey] + chosen.peers
     if chosen.question == "bbob":
-        print(bbob.run(names, chosen.dims, chosen.budget, chosen.instances, chosen.jobs, chosen.json))
+        known = [run for path in chosen.known for run in json.loads(path.read_text())]
+        print(bbob.run(names, chosen.dims, chosen.budget, chosen.instances, chosen.jobs, known, chosen.json))
     elif chosen.question == "real":
         seeds = range(chosen.first_seed, chosen.first_seed + chosen.seeds)
         print(real.run(names, chosen.budget, seeds, chosen.jobs))

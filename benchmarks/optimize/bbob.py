@@ -45,7 +45,7 @@ def _one(job: tuple[str, int, int, int, int]) -> dict[str, Any]:
     trial.run(optimiser)
     spent = time.process_time() - began - trial.seconds
     return {
-        "name": name, "function": function, "instance": instance, "dimension": dimension,
+        "name": name, "function": function, "instance": instance, "dimension": dimension, "budget": per_dimension,
         "area": area(trial.improved, dimension, trial.budget), "best": trial.best,
         "us": 1e6 * spent / max(trial.used, 1),
     }
@@ -53,19 +53,25 @@ def _one(job: tuple[str, int, int, int, int]) -> dict[str, Any]:
 
 def run(
     names: Sequence[str], dimensions: Sequence[int], per_dimension: int, instances: Sequence[int], jobs: int,
-    record: Path | None = None,
+    known: Sequence[dict[str, Any]] = (), record: Path | None = None,
 ) -> str:
-    """The table; `record` keeps every run as JSON."""
-    work = [
+    """The table; `record` keeps every run as JSON, `known` are runs kept earlier that need not be done again."""
+    wanted = [
         (name, function, instance, dimension, per_dimension)
         for dimension in sorted(dimensions, reverse=True)
         for name in names for instance in instances for function in range(1, 25)
     ]
+    done = {
+        (run["name"], run["function"], run["instance"], run["dimension"], run["budget"]): run
+        for run in known if "function" in run
+    }
+    results = [done[job] for job in wanted if job in done]
+    work = [job for job in wanted if job not in done]
     if jobs == 1:
-        results = [_one(job) for job in work]
-    else:
+        results += [_one(job) for job in work]
+    elif work:
         with multiprocessing.get_context("fork").Pool(jobs) as pool:
-            results = list(pool.imap_unordered(_one, work, chunksize=1))
+            results += list(pool.imap_unordered(_one, work, chunksize=1))
     if record:
         record.write_text(json.dumps(results))
     return table(results, names, dimensions)

@@ -1,10 +1,14 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """`Optimizer` from outside: the sign, sizes of rounds, foreign optimisers, and what is refused in one sentence."""
+import subprocess
+import sys
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+import covey.swarm
 from covey.swarm import Optimizer
 from covey.swarm.optimizer import ALGORITHMS
 
@@ -215,3 +219,14 @@ def test_a_corner_of_the_box_is_reached_exactly(name: str) -> None:
         ids, x = opt.ask()
         opt.tell(ids, x @ slope)
     assert opt.best[1] == -5 * np.abs(slope).sum()
+
+
+def test_the_room_opens_without_numpy() -> None:
+    code = "import sys, covey.swarm; dir(covey.swarm); print('numpy' in sys.modules)"
+    source = str(Path(__file__).parents[2] / "src")
+    done = subprocess.run(
+        [sys.executable, "-c", code], env={"PYTHONPATH": source}, capture_output=True, text=True, timeout=60, check=True
+    )
+    assert done.stdout == "False\n"
+    with pytest.raises(AttributeError, match=r"covey\.swarm has no name 'Optimiser'"):
+        _ = covey.swarm.Optimiser

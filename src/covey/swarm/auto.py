@@ -26,9 +26,12 @@ from covey.swarm.pso import Pso
 ALONE = 500
 PATIENT = 1000
 LEAST_SHARE = 0.1
-# An improvement is worth e-fold less after this part of all evaluations so far; nobody's worth falls below IDLE.
+# An improvement is worth e-fold less after this part of all evaluations so far, but never less than IDLE; swarms, whose
+# successes the two others repeat, earn nothing by waiting.
 MEMORY = 0.15
-IDLE = 0.05
+IDLE = np.array([0.05, 0.0, 0.05])
+# Of what follows the beginning, differential evolution can count on about this part, and plans with it.
+PLANNED = 0.4
 CMA, PSO, DE = 0, 1, 2
 
 
@@ -42,7 +45,7 @@ class Auto:
         alone = int(optinfo.get("alone", ALONE))
         draws = Draws(plan.seed)
         dimension = plan.domain.dimension
-        later = None if plan.budget is None else max(1, (plan.budget - alone * dimension) // 3)
+        later = None if plan.budget is None else max(1, int(PLANNED * (plan.budget - alone * dimension)))
         self._cma = Cma(replace(plan, seed=draws.seed_of(CMA)), {})
         self._members: list[Algorithm] = [
             self._cma,

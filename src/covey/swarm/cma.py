@@ -22,7 +22,7 @@ from covey.swarm.flight import Flight
 SIGMA = 0.2     # of the interval in which the search starts
 CLOSE = 0.1     # of it, for a descent that begins where somebody suggested
 _NUMBERS = ("_base", "_asked", "_drawn", "_generation", "_descents", "_doublings", "_small", "_spent_large",
-            "_spent_small", "_spent", "_limit", "_large")
+            "_spent_small", "_spent", "_limit", "_large", "_close")
 
 
 class Cma:
@@ -49,6 +49,7 @@ class Cma:
         self._small = False
         self._spent_large = self._spent_small = self._spent = 0
         self._large = 0             # evaluations of the last large descent
+        self._close = 0             # whether the descent began where somebody suggested
         self._limit = 0             # evaluations of the descent, 0 for none
         self._descent = self._begin(self._base, self._sigma)
 
@@ -124,13 +125,15 @@ class Cma:
         else:
             self._spent_large += self._spent
             self._large = self._spent
-        if self._suggested is not None:
-            # Counted as a small one: it is about as cheap.
-            self._small, self._limit = True, 0
+        if self._suggested is not None and not self._close:
+            # Counted as a small one: it is about as cheap. Never two in a row: where others find a little better every
+            # time, nothing else would be tried.
+            self._small, self._limit, self._close = True, 0, 1
             self._descent = self._begin(self._base, CLOSE * self._sigma)
             self._descent.mean[:] = self._suggested
             self._suggested = None
             return
+        self._close = 0
         self._small = self._spent_small < self._spent_large
         if self._small:
             u, v = self._draws.uniforms(CHOICES, self._descents, 0, (1, 2))[0].tolist()

@@ -2,7 +2,7 @@
 """A particle swarm: a dozen that follow their best, learn which directions belong together, and begin anew when stuck.
 
 Why: at the budgets that people have, a dozen particles beat every larger swarm. So a round of a hundred is not a
-swarm of a hundred: each particle tries its next step eight times, and goes where it was best (decision 0013).
+swarm of a hundred: each particle tries its next step eight times, and goes where it was best (decision 0019).
 `optinfo` with `omega`, `cl` or `cg` gives Playdoh's own rule instead: the whole group is one swarm, positions are
 clipped, nothing is learned and nothing begins anew.
 
