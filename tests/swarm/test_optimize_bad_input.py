@@ -223,5 +223,5 @@ def test_nothing_is_started_for_what_is_refused(monkeypatch, mode, words):
         raise AssertionError("slots were started")
 
     monkeypatch.setattr("covey.swarm.places.join_flock", started)
-    with pytest.raises(ValueError, match="did you mean|seed|less than"):
+    with pytest.raises(ValueError, match=r"did you mean|seed|less than"):
         run(mode=mode, inline=None, group_count=2, **words)
