@@ -18,11 +18,13 @@ __version__ = "0.1.0"
 # TYPE_CHECKING would cost an import of typing.
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from covey import gpu
+    from covey import gpu, swarm
     from covey.api import distribute, finished, shutdown
     from covey.client.client import Client
     from covey.errors import (
         BadBlocks,
+        BadCheckpoint,
+        BadFitness,
         BadSetting,
         ClientClosed,
         CoveyError,
@@ -46,10 +48,14 @@ if TYPE_CHECKING:
         TaskTimeout,
     )
     from covey.slot.current import current
+    from covey.swarm.call import maximize, minimize, optimize
+    from covey.swarm.result import print_results
     from covey.workers import funworker, optworker
 
 __all__ = [
     "BadBlocks",
+    "BadCheckpoint",
+    "BadFitness",
     "BadSetting",
     "Client",
     "ClientClosed",
@@ -78,8 +84,13 @@ __all__ = [
     "finished",
     "funworker",
     "gpu",
+    "maximize",
+    "minimize",
+    "optimize",
     "optworker",
+    "print_results",
     "shutdown",
+    "swarm",
 ]
 
 _HOMES = {
@@ -90,7 +101,14 @@ _HOMES = {
     "funworker": "covey.workers",
     "optworker": "covey.workers",
     "current": "covey.slot.current",
+    "optimize": "covey.swarm.call",
+    "maximize": "covey.swarm.call",
+    "minimize": "covey.swarm.call",
+    "print_results": "covey.swarm.result",
 }
+
+# Modules, with names of their own inside: `covey.gpu.context()`, `covey.swarm.Optimizer`.
+_MODULES = ("gpu", "swarm")
 
 
 def __getattr__(name: str) -> object:
@@ -98,10 +116,10 @@ def __getattr__(name: str) -> object:
         raise AttributeError(f"covey has no name {name!r}; dir(covey) lists the public ones")
     from importlib import import_module
 
-    # `gpu` is a module, with a name of its own inside: `covey.gpu.context()`.
-    value: object = (
-        import_module("covey.gpu") if name == "gpu" else getattr(import_module(_HOMES.get(name, "covey.errors")), name)
-    )
+    if name in _MODULES:
+        value: object = import_module(f"covey.{name}")
+    else:
+        value = getattr(import_module(_HOMES.get(name, "covey.errors")), name)
     globals()[name] = value
     return value
 

@@ -13,15 +13,9 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor
 from typing import Any, overload
 
-from covey import settings
-from covey.client.options import NEEDS_ANY, NEEDS_CPU, NEEDS_GPU, NEEDS_GPU_FIRST
-from covey.distributed import DistributedFunction, Wanted
-from covey.node.counts import resolve_count
-from covey.node.cpus import available_cpus
+from covey.distributed import DistributedFunction, checked_keywords
 
 __all__ = ["distribute", "finished", "shutdown"]
-
-GPU_POLICIES = ("no_gpu", "prefer_gpu", "require_all")
 
 
 @overload
@@ -92,30 +86,16 @@ def distribute(
     ...     square([1, 2, 3])
     [1, 4, 9]
     """
-    if isinstance(machines, str):
-        raise TypeError(f"distribute(machines={machines!r}): a list of host names is needed, such as [{machines!r}]")
-    _require_gpu_words(use_gpu, gpu_policy, max_gpu)
-    if executor is None and not machines and resolve_count(max_cpu, available_cpus(limit=settings.read().max_cpu)) == 0:
-        raise ValueError(
-            "distribute(max_cpu=0) leaves nothing that could run a task: give at least 1, or None for all CPUs"
-        )
-    if port is not None and (isinstance(port, bool) or not isinstance(port, int) or not 0 < port < 65536):
-        raise ValueError(f"distribute(port={port!r}): a port is a number from 1 to 65535")
-    if named_pipe is not None and not isinstance(named_pipe, (bool, str)):
-        raise TypeError(f"distribute(named_pipe={named_pipe!r}): True or a name is needed")
-    if shared_data is not None and not isinstance(shared_data, Mapping):
-        raise TypeError(f"distribute(shared_data=…): a dict is needed, not {type(shared_data).__name__}")
-    if executor is not None and not callable(getattr(executor, "submit", None)):
-        raise TypeError(f"distribute(executor={executor!r}): an Executor is needed, something with a submit() method")
-    wanted = Wanted(
+    wanted = checked_keywords(
+        "distribute",
+        machines=machines,
+        use_gpu=use_gpu,
         max_cpu=max_cpu,
-        # Whoever wants no GPU does not want to wait for a driver either.
-        max_gpu=max_gpu if use_gpu and gpu_policy != "no_gpu" else 0,
-        machines=tuple(machines),
+        max_gpu=max_gpu,
         port=port,
         named_pipe=named_pipe,
-        needs=_needs_of(use_gpu, gpu_policy),
-        shared_data=shared_data if shared_data is None or isinstance(shared_data, dict) else dict(shared_data),
+        shared_data=shared_data,
+        gpu_policy=gpu_policy,
         executor=executor,
         progress=progress,
         inline=inline,
@@ -155,18 +135,3 @@ def _require_distributed(dfun: object, name: str) -> DistributedFunction:
     if not isinstance(dfun, DistributedFunction):
         raise TypeError(f"{name}() takes what distribute() returned, not {type(dfun).__name__}")
     return dfun
-
-
-def _needs_of(use_gpu: bool, gpu_policy: str | None) -> int:
-    """Which places will do; None: every one there is, so that a machine with a GPU has one slot more."""
-    if not use_gpu or gpu_policy == "no_gpu":
-        return NEEDS_CPU
-    return {None: NEEDS_ANY, "prefer_gpu": NEEDS_GPU_FIRST, "require_all": NEEDS_GPU}[gpu_policy]
-
-
-def _require_gpu_words(use_gpu: bool, gpu_policy: str | None, max_gpu: int | None) -> None:
-    if gpu_policy is not None and gpu_policy not in GPU_POLICIES:
-        words = ", ".join(map(repr, GPU_POLICIES))
-        raise ValueError(f"distribute(gpu_policy={gpu_policy!r}): one of {words} is needed")
-    if max_gpu is not None and (isinstance(max_gpu, bool) or not isinstance(max_gpu, int)):
-        raise TypeError(f"distribute(max_gpu={max_gpu!r}): a number is needed, or None for all")

@@ -198,3 +198,11 @@ class BadSetting(CoveyError, ValueError):
 
 class BadBlocks(CoveyError, ValueError):
     """An array cannot be cut into blocks, or the results of its blocks do not fit together."""
+
+
+class BadFitness(CoveyError, ValueError):
+    """What a fitness returned is not one real number for each particle, or never was."""
+
+
+class BadCheckpoint(CoveyError, ValueError):
+    """A checkpoint is torn, or was written by another optimisation; the sentence says what differs."""

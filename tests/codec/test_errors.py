@@ -29,6 +29,8 @@ SAMPLES: list[errors.CoveyError] = [
     errors.ForkedClient(),
     errors.LinkRefused("a"),
     errors.BadBlocks("a"),
+    errors.BadCheckpoint("a"),
+    errors.BadFitness("a"),
     errors.BadSetting("a"),
     errors.KeyRefused("a"),
     errors.NobodyThere({"lab7": "nobody listens there"}),

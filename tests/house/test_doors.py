@@ -88,4 +88,7 @@ def test_code_on_a_page_runs(page: Path, number: int, tmp_path: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("example", sorted((ROOT / "examples").glob("*.py")), ids=name)
 def test_example_runs(example: Path, tmp_path: Path) -> None:
-    assert run(str(example), folder=tmp_path)
+    said = run(str(example), folder=tmp_path)
+    if said.startswith("This example needs"):
+        pytest.skip(said.strip())
+    assert said

@@ -5,5 +5,6 @@ It composes what a client offers; it may not know sockets, parcels' insides or h
 """
 
 from covey.distributed.function import DistributedFunction, Wanted
+from covey.distributed.keywords import checked_keywords
 
-__all__ = ["DistributedFunction", "Wanted"]
+__all__ = ["DistributedFunction", "Wanted", "checked_keywords"]

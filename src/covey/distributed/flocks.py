@@ -46,12 +46,15 @@ def join_flock(wishes: Wishes, user: object) -> Client:
         return client
 
 
-def leave_flock(client: Client, user: object) -> None:
-    """`user` needs it no more; the last one closes it."""
+def leave_flock(client: Client, user: object, *, kill: bool = False) -> None:
+    """`user` needs it no more; the last one closes it, or kills it if what still runs is of no use."""
     with _lock:
         users = _users.get(client)
         if users is not None:
             users.discard(user)
             if users:
                 return
-    client.shutdown()
+    if kill:
+        client.kill()
+    else:
+        client.shutdown()

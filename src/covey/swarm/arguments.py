@@ -1,0 +1,150 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""What `optimize()` is given, checked: each mistake gets one sentence, in the name of the call.
+
+Why: a wrong word should cost a second, not an hour of computing.
+
+May not know: slots, algorithms. Guarantees: nothing here starts, reads or writes anything.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from difflib import get_close_matches
+from typing import Any
+
+from covey.swarm.space import Space
+
+__all__ = ["Arguments", "checked_groups", "checked_space", "require_word"]
+
+MODES = ("rounds", "stream", "islands")
+POLICIES = ("worst", "raise")
+ITERATIONS = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Arguments:
+    """The numbers of a call; what is None was left open."""
+
+    call: str
+    group_size: int | None
+    iterations: int | None
+    budget: int | None
+    target: float | None
+    ftol: float | None
+    xtol: float | None
+    timeout: float | None
+    noise: int | None
+    chunk: int | None
+    in_flight: int | None
+    islands: int | None
+    leg: int | None
+
+    def __post_init__(self) -> None:
+        for name, meaning in (
+            ("group_size", "how many particles a group has"),
+            ("iterations", "how often every particle moves"),
+            ("budget", "how many evaluations there may be in all"),
+            ("noise", "how often a new best is evaluated again"),
+            ("chunk", "how many particles one call of the fitness gets"),
+            ("in_flight", "how many tasks are under way at a time"),
+            ("islands", "how many sub-swarms a group has"),
+            ("leg", "how many generations an island swims between exchanges"),
+        ):
+            self._require_count(name, meaning)
+        for name, least in (("target", -math.inf), ("ftol", 0.0), ("xtol", 0.0), ("timeout", 0.0)):
+            self._require_number(name, least)
+
+    @property
+    def most_iterations(self) -> int | None:
+        """The limit of iterations: ten, if nothing else ends the call."""
+        if self.iterations is None and self.budget is None and self.timeout is None:
+            return ITERATIONS
+        return self.iterations
+
+    def require_mode(self, mode: str) -> None:
+        """Each mode has words that mean nothing in the others."""
+        require_word(self.call, "mode", mode, MODES)
+        for name, its in (("in_flight", "stream"), ("islands", "islands"), ("leg", "islands")):
+            if getattr(self, name) is not None and mode != its:
+                raise ValueError(f"{self.call}({name}={getattr(self, name)}) means something in mode={its!r} only")
+        if mode == "islands" and self.noise is not None:
+            raise ValueError(f"{self.call}(noise={self.noise}) works in modes 'rounds' and 'stream', not in 'islands'")
+
+    def require_room(self, round_size: int) -> None:
+        """A budget holds one round at least."""
+        if self.budget is not None and self.budget < round_size:
+            raise ValueError(
+                f"{self.call}(budget={self.budget}) is less than one round of {round_size} evaluations: give more, or "
+                "a smaller group_size"
+            )
+
+    def _require_count(self, name: str, meaning: str) -> None:
+        value = getattr(self, name)
+        if value is None:
+            return
+        if isinstance(value, bool) or not hasattr(value, "__index__"):
+            raise TypeError(f"{self.call}({name}={value!r}): a whole number is needed ({meaning})")
+        if value < 1:
+            raise ValueError(f"{self.call}({name}={value!r}): at least 1 is needed ({meaning})")
+
+    def _require_number(self, name: str, least: float) -> None:
+        value = getattr(self, name)
+        if value is None:
+            return
+        try:
+            number = float(value)
+        except (TypeError, ValueError):
+            raise TypeError(f"{self.call}({name}={value!r}): a number is needed, or None") from None
+        if math.isnan(number) or number < least:
+            raise ValueError(f"{self.call}({name}={value!r}): a number of at least {least:g} is needed, or None")
+
+
+def require_word(call: str, name: str, value: object, words: Sequence[str]) -> None:
+    """One of a few words, or a sentence that guesses which was meant."""
+    if value in words:
+        return
+    near = get_close_matches(str(value), words, 1)
+    hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(map(repr, words))}"
+    raise ValueError(f"{call}({name}={value!r}): {hint}")
+
+
+def checked_space(call: str, optparams: object) -> Space:
+    """The search space; a parameter must not be called as the result calls the fitness."""
+    try:
+        space = Space.of(optparams)
+    except (TypeError, ValueError) as error:
+        raise type(error)(f"{call}(…, optparams): {error}") from None
+    if space.names is not None and "fitness" in space.names:
+        raise ValueError(f"{call}(…, optparams): 'fitness' is what the result calls the value; rename the parameter")
+    return space
+
+
+def checked_groups(call: str, group_count: int | None, local_data: Mapping[str, Any] | None) -> int:
+    """How many groups there are: as said, or as the lists of `local_data` have entries."""
+    if group_count is not None:
+        if isinstance(group_count, bool) or not hasattr(group_count, "__index__"):
+            raise TypeError(f"{call}(group_count={group_count!r}): a whole number is needed, or None")
+        if group_count < 1:
+            raise ValueError(f"{call}(group_count={group_count!r}): at least 1 is needed")
+    if local_data is None:
+        return 1 if group_count is None else int(group_count)
+    if not isinstance(local_data, Mapping):
+        raise TypeError(f"{call}(local_data=…): a dict of lists is needed, not {type(local_data).__name__}")
+    for name, values in local_data.items():
+        if isinstance(values, (str, bytes)) or not hasattr(values, "__len__") or not hasattr(values, "__getitem__"):
+            raise TypeError(
+                f"{call}(local_data=…): {name!r} is of type {type(values).__name__}; a list is needed, with one entry "
+                "for each group (what all groups share goes into shared_data)"
+            )
+        if group_count is None:
+            group_count = len(values)
+        if len(values) != group_count:
+            raise ValueError(
+                f"{call}(local_data=…): {name!r} has {len(values)} entries, and there are {group_count} groups; each "
+                "group needs one entry"
+            )
+    if group_count == 0:
+        raise ValueError(f"{call}(local_data=…): its lists are empty; each group needs one entry")
+    return 1 if group_count is None else int(group_count)

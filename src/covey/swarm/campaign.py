@@ -1,0 +1,229 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""One call of `optimize()`, from its checked arguments to its result.
+
+Why: here, and only here, the parts meet: problem, books, evaluator, place, loop, checkpoint.
+
+May not know: how any of them works. Guarantees: nothing is left running, however it ends; Ctrl-C and the timeout give
+the best so far.
+"""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from time import monotonic
+from typing import Any
+
+import numpy as np
+
+from covey.client.progress import maybe_progress
+from covey.distributed import Wanted
+from covey.errors import BadFitness
+from covey.swarm.arguments import Arguments
+from covey.swarm.checkpoint import Checkpoint
+from covey.swarm.chunks import default_chunk
+from covey.swarm.draws import Draws
+from covey.swarm.evaluation import Evaluation
+from covey.swarm.evaluator import Evaluator, OutOfTime
+from covey.swarm.faults import Tally
+from covey.swarm.fitness import Fitness
+from covey.swarm.islands import Islands, Leg
+from covey.swarm.places import Place
+from covey.swarm.problem import IN_FLIGHT, PLANNED, SEED, Problem
+from covey.swarm.result import Result
+from covey.swarm.rounds import Rounds
+from covey.swarm.run import Info, Run
+from covey.swarm.space import Space
+from covey.swarm.stops import Stops
+from covey.swarm.stream import Stream
+
+__all__ = ["Campaign"]
+
+# Particles of an island, unless somebody says how many islands there are: what a small swarm likes.
+ISLAND = 25
+LEG = 20
+
+
+@dataclass(slots=True)
+class Campaign:
+    """A call of `optimize()`."""
+
+    label: str
+    arguments: Arguments
+    space: Space
+    fitness: Fitness
+    constraints: Sequence[Fitness]
+    wanted: Wanted
+    inline: bool | None
+    forgiving: bool
+    algorithm: object
+    optinfo: Mapping[str, Any] | None
+    group_count: int
+    minimize: bool
+    mode: str
+    seed: int | None
+    checkpoint: str | os.PathLike[str] | None
+    callback: Callable[[Info], object] | None
+
+    def run(self) -> Result:
+        """Optimises."""
+        place = Place(self.wanted, self.fitness.name)
+        kept = None
+        if self.checkpoint is not None:
+            kept = Checkpoint(self.checkpoint, monotonic)
+            if not os.path.isdir(os.path.dirname(kept.path)):
+                raise FileNotFoundError(
+                    f"{self.label}: checkpoint={os.fspath(self.checkpoint)!r} lies in a folder that does not exist"
+                )
+        found = kept.load() if kept is not None else None
+        try:
+            return self._run(place, kept, found)
+        finally:
+            # Safe again: after whatever raised, what still runs is of no use.
+            place.leave(kill=True)
+            self.fitness.forget()
+
+    def _run(self, place: Place, kept: Checkpoint | None, found: Mapping[str, Any] | None) -> Result:
+        began = monotonic()
+        problem = self._problem(found)
+        if kept is not None and found is not None:
+            kept.require_same(found, problem.identity())
+        first = problem.optimizer(0)
+        if self.mode == "stream" and not first.asynchronous:
+            raise ValueError(
+                f"{self.label}: the algorithm {problem.algorithm_name!r} must be told whole rounds, so it cannot be "
+                "used with mode='stream'"
+            )
+        round_size = first.batch * self.group_count
+        arguments = self.arguments
+        arguments.require_room(self.group_count if self.mode == "stream" else round_size)
+        if not problem.in_flight:
+            # Last of all checks: asking for slots starts them.
+            problem = replace(problem, in_flight=max(self._in_flight(place), self.group_count))
+        if kept is not None:
+            kept.identity = problem.identity()
+        stops = Stops(
+            self.group_count, iterations=arguments.most_iterations, budget=arguments.budget, target=arguments.target,
+            ftol=arguments.ftol, xtol=arguments.xtol, widths=problem.widths,
+        )
+        tally = Tally(self.fitness.name, round_size)
+        total = arguments.budget or (stops.iterations and stops.iterations * round_size) or None
+        progress = maybe_progress(self.wanted.progress, total, self.label, "evaluation")
+        run = Run(
+            problem, stops, tally, callback=self.callback, progress=progress, checkpoint=kept, clock=monotonic
+        )
+        evaluation = Evaluation(self.fitness, self.constraints, self.forgiving)
+        evaluator = Evaluator(
+            evaluation, place, tally, chunk=problem.chunk, fixed=arguments.chunk is not None,
+            # Who asks for no barrier has slow evaluations, and who asks for islands has many.
+            inline=self.inline if self.mode == "rounds" or self.inline is not None else False, clock=monotonic,
+            deadline=None if arguments.timeout is None else began + arguments.timeout,
+        )
+        loop = self._loop(run, evaluator, evaluation, round_size)
+        try:
+            if found is not None:
+                run.restore(found["run"], replayed=self.mode == "stream")
+                loop.restore(found["loop"])
+            reason = self._go(loop, run, evaluator, place)
+        finally:
+            evaluator.drop()
+            if progress is not None:
+                progress.close()
+        # A stream leaves tasks behind that nobody waits for any more.
+        place.leave(kill=reason in ("timeout", "interrupted") or self.mode == "stream")
+        return self._result(run, evaluator, reason)
+
+    def _in_flight(self, place: Place) -> int:
+        """As many tasks as there are slots, and a quarter more, so that none waits for the next."""
+        if self.mode != "stream" or self.inline is True or place.here:
+            return 1
+        slots = place.slots
+        return slots + -(-slots // 4)
+
+    def _problem(self, found: Mapping[str, Any] | None) -> Problem:
+        arguments = self.arguments
+        size = arguments.group_size
+        seed, in_flight, planned = self.seed, arguments.in_flight, None
+        if arguments.budget is not None:
+            planned = max(1, arguments.budget // self.group_count)
+        elif arguments.iterations is not None and size is not None:
+            planned = arguments.iterations * size
+        if found is not None:
+            # What the call leaves open is as it was. So is the plan: a longer call must not make it another search.
+            identity = found["identity"]
+            seed = int(identity[SEED]) if seed is None else seed
+            planned = None if identity[PLANNED] == "None" else int(identity[PLANNED])
+            if in_flight is None and IN_FLIGHT in identity:
+                in_flight = int(identity[IN_FLIGHT])
+        if in_flight is not None:
+            in_flight = max(in_flight, self.group_count)
+        if not isinstance(self.algorithm, str) and (self.group_count > 1 or self.mode == "islands"):
+            raise ValueError(
+                f"{self.label}: an object as algorithm= can serve one group in mode 'rounds'; name one of covey's own "
+                "for several groups or islands"
+            )
+        chunk = arguments.chunk
+        if chunk is None:
+            most = (size or 100) * self.group_count
+            chunk = {"rounds": default_chunk(most), "stream": 1, "islands": most}[self.mode]
+        return Problem(
+            space=self.space, algorithm=self.algorithm, optinfo=self.optinfo, group_size=size,
+            group_count=self.group_count, seed=Draws(seed).seed, minimize=self.minimize, mode=self.mode,
+            planned=planned, chunk=chunk, noise=arguments.noise, in_flight=in_flight or 0,
+            islands=arguments.islands or max(1, (size or 100) // ISLAND), leg=arguments.leg or LEG,
+        )
+
+    def _loop(
+        self, run: Run, evaluator: Evaluator, evaluation: Evaluation, round_size: int
+    ) -> Rounds | Stream | Islands:
+        problem = run.problem
+        if self.mode == "islands":
+            leg = Leg(evaluation, self.space, self.minimize, problem.chunk, self.fitness.name)
+            return Islands(run, evaluator, leg)
+        optimizers = [problem.optimizer(group) for group in range(self.group_count)]
+        if self.mode == "stream":
+            return Stream(run, evaluator, optimizers, round_size)
+        return Rounds(run, evaluator, optimizers)
+
+    def _go(self, loop: Rounds | Stream | Islands, run: Run, evaluator: Evaluator, place: Place) -> str:
+        try:
+            return loop.go()
+        except OutOfTime:
+            loop.absorb()
+            if not run.total:
+                raise TimeoutError(
+                    f"{self.label}: not one evaluation was done within timeout={self.arguments.timeout}"
+                ) from None
+            return "timeout"
+        except KeyboardInterrupt:
+            place.stop_all()
+            loop.absorb()
+            if not np.isfinite(run.best.values).any():
+                raise
+            return "interrupted"
+
+    def _result(self, run: Run, evaluator: Evaluator, reason: str) -> Result:
+        faults = run.tally.faults()
+        if not np.isfinite(run.best.values).any():
+            first = f"; the first that raised:\n{faults.first_error}" if faults.first_error else ""
+            raise BadFitness(
+                f"{self.label}: {run.total} evaluations gave no finite number that could be the best ({faults.raised} "
+                f"raised, {faults.nan} were NaN, {faults.infinite} infinite){first}"
+            )
+        if faults.raised:
+            said = faults.first_error.splitlines()[-1] if faults.first_error else ""
+            warnings.warn(
+                f"{self.label}: {faults.raised} of {run.total} evaluations raised and counted as the worst; the first: "
+                f"{said} (result.faults has its traceback)",
+                RuntimeWarning,
+                stacklevel=6,
+            )
+        problem = run.problem
+        return Result(
+            columns=run.found(), fitness=run.best.values.copy(), history=run.history, evaluations=run.total,
+            seconds=run.elapsed, stopped_because=reason, workers_used=len(evaluator.who), faults=faults,
+            seed=problem.seed, feasible=run.best.violations <= 0.0, algorithm=problem.algorithm_name,
+            mode=self.mode, minimize=self.minimize,
+        )

@@ -1,0 +1,65 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""How the particles of a round are cut: into chunks, one call of the fitness each, and those into tasks.
+
+Why: a vectorised fitness may give other bits for other neighbours (BLAS), so what is called at once must follow from
+the problem alone; how many of these calls travel together is free, and follows what was measured.
+
+May not know: futures, clocks. Guarantees: chunks depend on the number of particles and on `chunk` only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+__all__ = ["default_chunk", "ends_of", "tasks_of"]
+
+# A round is cut for sixteen slots or so, but a vectorised call of a few particles wastes its own start, and one of many
+# gains nothing more.
+FOR_SLOTS = 16
+LEAST_CHUNK = 16
+MOST_CHUNK = 256
+# A task of this length, in seconds, is not worth making longer: what it costs to send is a hundredth of it.
+ENOUGH = 0.002
+
+
+def default_chunk(round_size: int) -> int:
+    """Particles in one vectorised call, for rounds of this many.
+
+    >>> default_chunk(100), default_chunk(1000), default_chunk(100_000)
+    (16, 63, 256)
+    """
+    return max(LEAST_CHUNK, min(MOST_CHUNK, -(-round_size // FOR_SLOTS)))
+
+
+def ends_of(count: int, chunk: int) -> list[int]:
+    """Where the chunks of `count` particles end.
+
+    >>> ends_of(50, 16)
+    [16, 32, 48, 50]
+    """
+    ends = list(range(chunk, count, chunk))
+    ends.append(count)
+    return ends
+
+
+def tasks_of(ends: Sequence[int], seconds: float | None, slots: int) -> list[tuple[int, list[int]]]:
+    """Chunks in tasks: for each, its first particle, and the ends of its chunks counted from there.
+
+    `seconds` is what a particle takes, None if nobody knows: then each chunk travels alone.
+
+    >>> tasks_of([2, 4, 6, 7], 1e-6, 2)
+    [(0, [2, 4]), (4, [2, 3])]
+    >>> tasks_of([2, 4], 1.0, 1)
+    [(0, [2]), (2, [2])]
+    """
+    together = 1
+    if seconds is not None:
+        a_chunk = max(seconds * ends[-1] / len(ends), 1e-9)
+        together = max(1, min(-(-len(ends) // slots), int(ENOUGH / a_chunk)))
+    tasks = []
+    start = 0
+    for first in range(0, len(ends), together):
+        part = ends[first : first + together]
+        tasks.append((start, [end - start for end in part]))
+        start = part[-1]
+    return tasks

@@ -1,0 +1,227 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""`optimize()`: whatever is wrong gets one clear sentence, before anything is started where that can be."""
+
+import math
+import os
+import re
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+
+import covey
+from covey.errors import BadFitness
+
+BOX = {"x": [-5, 5], "y": [-5, 5]}
+
+
+def fine(args):
+    return args["x"] ** 2
+
+
+def run(fun=fine, optparams=BOX, **options):
+    return covey.optimize(fun, optparams, **{"seed": 5, "inline": True, "group_size": 20, **options})
+
+
+@pytest.mark.parametrize(
+    ("optparams", "kind", "words"),
+    [
+        ({"x": [5, -5]}, ValueError, "'x'.*swapped"),
+        ({"x": [1, 1]}, ValueError, "'x'.*both ends are 1"),
+        ({"x": [0, math.nan]}, ValueError, "'x'.*NaN"),
+        ({}, ValueError, "there are no parameters"),
+        ({1: [0, 1]}, TypeError, "names of parameters are strings"),
+        ({"x": [0, 1, 2]}, ValueError, "'x'"),
+        ([0, 1], ValueError, "one row"),
+        ("x", TypeError, "optparams"),
+        ({"fitness": [0, 1]}, ValueError, "'fitness' is what the result calls the value"),
+    ],
+)
+def test_bounds(optparams, kind, words):
+    with pytest.raises(kind, match=words) as caught:
+        run(optparams=optparams)
+    assert str(caught.value).startswith("optimize(…, optparams)")
+
+
+@pytest.mark.parametrize(
+    ("returned", "words"),
+    [
+        (lambda x: x[:-1], "returned 15 values for 16 particles"),
+        (lambda x: 1.0, "returned a single value for 16 particles: .* vectorized=False"),
+        (lambda x: ["a"] * len(x), "returned strings"),
+        (lambda x: x * 1j, "returned complex numbers"),
+        (lambda x: None, r"returned None: .*is a return missing\?"),
+        (lambda x: [None] * len(x), "returned values of type NoneType"),
+        (lambda x: np.ones((2, len(x))), r"returned an array of shape \(2, 16\) for 16 particles"),
+        (lambda x: [[1], [1, 2]], "returned list of uneven parts"),
+    ],
+)
+@pytest.mark.parametrize("on_error", ["worst", "raise"])
+def test_what_a_fitness_returns(returned, words, on_error):
+    with pytest.raises(BadFitness, match=words):
+        run(lambda args: returned(args["x"]), on_error=on_error)
+
+
+def test_what_a_function_of_one_particle_returns():
+    with pytest.raises(BadFitness, match="returned 2 values for one particle"):
+        run(lambda args: [1, 2], vectorized=False)
+
+
+@pytest.mark.parametrize(
+    ("words", "kind", "sentence"),
+    [
+        ({"group_size": 0}, ValueError, r"optimize\(group_size=0\): at least 1 is needed"),
+        ({"group_size": 2.5}, TypeError, r"optimize\(group_size=2.5\): a whole number is needed"),
+        ({"iterations": -1}, ValueError, "at least 1 is needed"),
+        ({"iterations": True}, TypeError, "a whole number is needed"),
+        ({"budget": 10}, ValueError, "less than one round of 20 evaluations"),
+        ({"target": "low"}, TypeError, r"optimize\(target='low'\): a number is needed"),
+        ({"ftol": -1}, ValueError, "a number of at least 0"),
+        ({"timeout": math.nan}, ValueError, "a number of at least 0"),
+        ({"mode": "round"}, ValueError, "did you mean 'rounds'"),
+        ({"on_error": "ignore"}, ValueError, "there are 'worst', 'raise'"),
+        ({"in_flight": 3}, ValueError, "means something in mode='stream' only"),
+        ({"noise": 3, "mode": "islands"}, ValueError, "works in modes 'rounds' and 'stream'"),
+        ({"algorithm": "psa"}, ValueError, "did you mean 'pso'"),
+        ({"optinfo": {"omgea": 0.5}}, ValueError, "did you mean 'omega'"),
+        ({"seed": -1}, ValueError, "seed is a whole number"),
+        ({"constraints": [3]}, TypeError, "functions are needed, and 3 is none"),
+        ({"constraints": 3}, TypeError, r"optimize\(constraints=3\): a function is needed, or a list of them"),
+        ({"callback": 3}, TypeError, r"optimize\(callback=3\): a function is needed"),
+        ({"machines": "host"}, TypeError, r"optimize\(machines='host'\): a list of host names is needed"),
+        ({"executor": 3}, TypeError, "an Executor is needed"),
+        ({"shared_data": [1]}, TypeError, "a dict is needed"),
+        ({"local_data": [1]}, TypeError, "a dict of lists is needed"),
+        ({"local_data": {"a": 1}}, TypeError, "'a' is of type int; a list is needed, with one entry for each group"),
+        ({"local_data": {"a": [1, 2]}, "group_count": 3}, ValueError, "'a' has 2 entries, and there are 3 groups"),
+        ({"local_data": {"a": [1, 2], "b": [1]}}, ValueError, "'b' has 1 entries, and there are 2 groups"),
+        ({"local_data": {"a": []}}, ValueError, "its lists are empty"),
+        ({"algorithm": object()}, TypeError, "lacks ask"),
+        ({"algorithm": object(), "group_count": 2}, ValueError, "can serve one group"),
+    ],
+)
+def test_words(words, kind, sentence):
+    with pytest.raises(kind, match=sentence):
+        run(**words)
+
+
+def test_minimize_says_its_own_name():
+    with pytest.raises(ValueError, match=re.escape("minimize(iterations=0)")):
+        covey.minimize(fine, BOX, iterations=0)
+    with pytest.raises(TypeError, match="a function, a class or another callable is needed"):
+        covey.maximize(3, BOX)
+
+
+def some_raise(args):
+    if (args["x"] > 3).any():
+        raise ValueError("too far")
+    return -(args["x"] ** 2)
+
+
+def test_what_raises_costs_its_particle_only():
+    with pytest.warns(RuntimeWarning, match="raised and counted as the worst; the first: ValueError: too far") as said:
+        found = run(some_raise, iterations=30)
+    assert said[0].filename == __file__
+    assert found["x"][0] == pytest.approx(0, abs=0.01)
+    assert 0 < found.faults.raised < 200
+    assert "some_raise" in found.faults.first_error
+    assert f"{found.faults.raised} raised" in str(found)
+    with pytest.raises(ValueError, match="too far"):
+        run(some_raise, on_error="raise")
+
+
+@pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
+@pytest.mark.parametrize("mode", ["rounds", "stream", "islands"])
+def test_what_is_no_number_is_counted_and_never_best(bad, mode):
+    found = run(lambda x: np.where(x > 0, bad, -(x**2)), {"x": [-5, 5]}, mode=mode, iterations=20)
+    assert found["x"][0] <= 0
+    assert math.isfinite(found["fitness"][0])
+    assert found.faults.nan + found.faults.infinite == found.faults.total > 0
+
+
+def test_a_fitness_that_gives_no_number_at_all():
+    with pytest.raises(BadFitness, match=r"200 evaluations gave no finite number .*200 were NaN"):
+        run(lambda args: args["x"] * math.nan)
+
+
+@pytest.mark.parametrize("options", [{}, {"vectorized": False}, {"mode": "stream"}, {"mode": "islands"}])
+def test_a_fitness_that_always_raises_ends_at_once(options):
+    calls = []
+
+    def broken(args):
+        calls.append(1)
+        return args["z"]
+
+    with pytest.raises(KeyError, match="z"):
+        run(broken, **options, iterations=1000)
+    assert len(calls) <= 40
+
+
+@pytest.mark.parametrize("mode", ["rounds", "stream", "islands"])
+def test_nothing_infinite_makes_numpy_warn(mode):
+    def wild(x):
+        values = -np.abs(x)
+        values[: len(x) // 2] = [math.inf, -math.inf, 1e308, -1e308, math.nan][: len(x) // 2]
+        return values
+
+    found = run(wild, {"x": [-5, 5]}, mode=mode, chunk=10, iterations=5)
+    assert found.faults.infinite > 0
+
+
+@pytest.mark.slow
+@pytest.mark.faults
+def test_a_fitness_that_kills_its_slots_is_given_up():
+    def deadly(x):
+        os.kill(os.getpid(), 9)
+
+    with pytest.raises(covey.PoisonTask, match="each slot that ran it died"):
+        run(deadly, {"x": [-5, 5]}, inline=False, max_cpu=1, chunk=20)
+
+
+@pytest.mark.slow
+def test_where_there_is_no_gpu_nothing_waits_for_one():
+    options = {"gpu_policy": "require_all", "inline": False}
+    with covey.Client(max_cpu=1) as client, pytest.raises(ValueError, match="no machine here offers one"):
+        run(executor=client, **options)
+    with pytest.raises(ValueError, match="no machine here offers one"):
+        run(max_cpu=1, **options)
+
+
+def test_what_cannot_be_sent_is_said():
+    lock = threading.Lock()
+    with ThreadPoolExecutor(1) as threads, pytest.raises(TypeError, match="cannot pickle"):
+        run(lambda x: x * lock.locked(), {"x": [-5, 5]}, inline=False, executor=threads)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("mode", ["rounds", "stream", "islands"])
+def test_it_comes_with_the_traceback_of_the_slot(mode):
+    def broken(args):
+        return args["z"]
+
+    with pytest.raises(KeyError) as caught:
+        run(broken, inline=False, max_cpu=1, mode=mode)
+    lines = [frame.name for frame in caught.traceback]
+    assert "broken" in lines
+    if mode != "islands":
+        assert any("evaluations all raised" in note for note in caught.value.__notes__)
+
+
+def test_errors_name_what_is_missing_for_a_picture(monkeypatch):
+    found = run()
+    for module, call in (("pandas", found.to_frame), ("matplotlib.pyplot", found.plot)):
+        monkeypatch.setitem(__import__("sys").modules, module, None)
+        with pytest.raises(ModuleNotFoundError, match=f"needs {module.partition('.')[0]}, which is not installed"):
+            call()
+
+
+@pytest.mark.parametrize("words", [{"algorithm": "psa"}, {"optinfo": {"omgea": 1}}, {"seed": -1}, {"budget": 1}])
+@pytest.mark.parametrize("mode", ["rounds", "stream", "islands"])
+def test_nothing_is_started_for_what_is_refused(monkeypatch, mode, words):
+    def started(*_):
+        raise AssertionError("slots were started")
+
+    monkeypatch.setattr("covey.swarm.places.join_flock", started)
+    with pytest.raises(ValueError, match=r"did you mean|seed|less than"):
+        run(mode=mode, inline=None, group_count=2, **words)
