@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from covey.swarm.algorithm import Plan, check_keys
+from covey.swarm.algorithm import Plan, check_keys, number_of
 from covey.swarm.draws import STARTS, Draws, Indices, Vector
 from covey.swarm.flight import Flight
 from covey.swarm.update import attempt, learn
@@ -55,7 +55,7 @@ class Pso:
         self._playdoh = bool(optinfo)
         if self._playdoh:
             self._rule = (
-                float(optinfo.get("omega", OMEGA)), float(optinfo.get("cl", CL)), float(optinfo.get("cg", CG)),
+                number_of(optinfo, "omega", OMEGA), number_of(optinfo, "cl", CL), number_of(optinfo, "cg", CG),
             )
             self._size = plan.group_size or PLAYDOH_SIZE
         else:
