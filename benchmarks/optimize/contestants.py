@@ -91,6 +91,31 @@ def pygmo_pso() -> Optimiser:
     return _pygmo(lambda pygmo, generations: pygmo.pso(gen=generations))
 
 
+def pygmo_pso_gen() -> Optimiser:
+    """The generational variant with a hundred particles, evaluated as one batch: the cheapest peer there is."""
+    import pygmo
+
+    def run(trial: Trial) -> None:
+        dimension = trial.problem.dimension
+
+        class Wrapped:
+            def fitness(self, x: Any) -> list[float]:
+                return [trial.scalar(x)]
+
+            def batch_fitness(self, x: Any) -> Any:
+                return trial.matrix(np.asarray(x).reshape(-1, dimension))
+
+            def get_bounds(self) -> tuple[Any, Any]:
+                return trial.problem.lower, trial.problem.upper
+
+        swarm = pygmo.pso_gen(gen=trial.budget // 100 + 1)
+        swarm.set_bfe(pygmo.bfe())
+        population = pygmo.population(pygmo.problem(Wrapped()), 100, seed=trial.seed, b=pygmo.bfe())
+        pygmo.algorithm(swarm).evolve(population)
+
+    return run
+
+
 def pygmo_sade() -> Optimiser:
     return _pygmo(lambda pygmo, generations: pygmo.sade(gen=generations))
 
@@ -139,12 +164,13 @@ PEERS: dict[str, Callable[[], Optimiser]] = {
     "pycma BIPOP": pycma,
     "pymoo PSO": pymoo,
     "pygmo pso": pygmo_pso,
+    "pygmo pso_gen": pygmo_pso_gen,
     "pyswarms gbest": pyswarms,
     "pygmo sade": pygmo_sade,
     "scipy DE": scipy_de,
     "random": at_random,
 }
-PSO_PEERS = ("pymoo PSO", "pygmo pso", "pyswarms gbest")
+PSO_PEERS = ("pymoo PSO", "pygmo pso", "pygmo pso_gen", "pyswarms gbest")
 
 
 def contestant(name: str) -> Optimiser:

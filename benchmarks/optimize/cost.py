@@ -54,7 +54,7 @@ def run(algorithms: Sequence[str], peers: Sequence[str], rounds: int = 5) -> str
             lines.append([name, "not installed", *[""] * (len(SETTINGS) - 1)])
             continue
         figures = {
-            dimension: f"{statistics.median(_us(optimiser, dimension, 8_000) for _ in range(3)):.2f} (own population)"
+            dimension: f"{statistics.median(_us(optimiser, dimension, 20_000) for _ in range(3)):.2f} (own population)"
             for dimension in (10, 100)
         }
         lines.append([name, figures[10], figures[100], "", ""])

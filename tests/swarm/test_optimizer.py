@@ -51,7 +51,7 @@ def test_a_value_for_a_restarted_swarm_still_counts_for_the_best() -> None:
     """A straggler comes back after its swarm began anew."""
     opt = Optimizer(BOX, seed=1, minimize=True)
     late, x = opt.ask(1)
-    for _ in range(4000):
+    for _ in range(800):
         ids, _ = opt.ask(1)
         opt.tell(ids, [7.0])
     opt.tell(late, [1.0])
@@ -166,6 +166,8 @@ def test_a_foreign_optimiser_is_not_asked_while_its_points_are_out() -> None:
     ({"optinfo": {"omeg": 0.9}}, r"algorithm 'pso' knows no 'omeg' in optinfo; did you mean 'omega'\?"),
     ({"algorithm": "cma", "optinfo": {"omega": 0.9}}, r"algorithm 'cma' knows no 'omega' in optinfo; it knows sigma"),
     ({"algorithm": "cma", "optinfo": {"sigma": -1}}, r"optinfo\['sigma'\] is .* above 0, not -1"),
+    ({"optinfo": {"omega": "high"}}, r"optinfo\['omega'\] is a number, not 'high'"),
+    ({"optinfo": {"cl": float("inf")}}, r"optinfo\['cl'\] is a finite number, and here inf"),
     ({"algorithm": "de", "optinfo": {"population": 2}}, r"optinfo\['population'\] is at least 4"),
     ({"algorithm": "ga", "optinfo": {"mutation": 2}}, r"optinfo\['mutation'\] is a rate from 0 to 1"),
     ({"group_size": 0}, r"group_size is a whole number, at least 1, or None, not 0"),

@@ -7,6 +7,7 @@ May not know: any particular algorithm, units, names. Guarantees: algorithms min
 the search starts in [0, 1]; a generation ends when it is next asked, with all that was told until then in the order
 of ids.
 """
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -80,6 +81,16 @@ class Algorithm(Protocol):
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """Goes on where another of the same plan and optinfo was when its `state()` was taken."""
+
+
+def number_of(optinfo: Mapping[str, Any], key: str, usual: float) -> float:
+    """A number that the user may give in `optinfo`."""
+    value = optinfo.get(key, usual)
+    if isinstance(value, bool) or not isinstance(value, (int, float, np.integer, np.floating)):
+        raise TypeError(f"optinfo[{key!r}] is a number, not {value!r}")
+    if not math.isfinite(value):
+        raise ValueError(f"optinfo[{key!r}] is a finite number, and here {value!r}")
+    return float(value)
 
 
 def check_keys(optinfo: Mapping[str, Any], known: tuple[str, ...], algorithm: str) -> None:

@@ -5,8 +5,8 @@ Why: no update rule wins everywhere. CMA-ES is far ahead on most problems and at
 evaluations to itself; on problems of many valleys without a common slope the others find what it does not.
 
 May not know: units, names, who evaluates, what a member does. Guarantees: whose turn it is follows from counts and
-values alone, not from chance or arrival; after the beginning nobody gets less than a tenth; members see each other's
-bests only where one begins anew.
+values alone, not from chance or arrival; after the beginning the others together get a tenth at least; members see
+each other's bests only where one begins anew.
 """
 import math
 from collections.abc import Mapping
@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from covey.swarm.algorithm import Algorithm, Plan, check_keys
+from covey.swarm.algorithm import Algorithm, Plan, check_keys, number_of
 from covey.swarm.cma import Cma
 from covey.swarm.de import De
 from covey.swarm.draws import Draws, Indices, Vector
@@ -25,11 +25,11 @@ from covey.swarm.pso import Pso
 # Evaluations for each dimension that CMA-ES has to itself, and from when on differential evolution takes part.
 ALONE = 500
 PATIENT = 1000
-LEAST_SHARE = 0.1
+LEAST_SHARE = 0.05
 # An improvement is worth e-fold less after this part of all evaluations so far, but never less than IDLE; swarms, whose
 # successes the two others repeat, earn nothing by waiting.
 MEMORY = 0.15
-IDLE = np.array([0.05, 0.0, 0.05])
+IDLE = np.array([0.03, 0.0, 0.03])
 # Of what follows the beginning, differential evolution can count on about this part, and plans with it.
 PLANNED = 0.4
 CMA, PSO, DE = 0, 1, 2
@@ -42,7 +42,7 @@ class Auto:
 
     def __init__(self, plan: Plan, optinfo: Mapping[str, Any]) -> None:
         check_keys(optinfo, ("alone",), "auto")
-        alone = int(optinfo.get("alone", ALONE))
+        alone = max(0, int(number_of(optinfo, "alone", ALONE)))
         draws = Draws(plan.seed)
         dimension = plan.domain.dimension
         later = None if plan.budget is None else max(1, int(PLANNED * (plan.budget - alone * dimension)))

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from covey.swarm.algorithm import Plan, check_keys
+from covey.swarm.algorithm import Plan, check_keys, number_of
 from covey.swarm.descent import Descent
 from covey.swarm.draws import CHOICES, SAMPLES, STARTS, Draws, Indices, Vector
 from covey.swarm.flight import Flight
@@ -32,8 +32,8 @@ class Cma:
 
     def __init__(self, plan: Plan, optinfo: Mapping[str, Any]) -> None:
         check_keys(optinfo, ("sigma",), "cma")
-        self._sigma = float(optinfo.get("sigma", SIGMA))
-        if not 0 < self._sigma < math.inf:
+        self._sigma = number_of(optinfo, "sigma", SIGMA)
+        if self._sigma <= 0:
             raise ValueError(f"optinfo['sigma'] is a part of the interval of the start, above 0, not {self._sigma!r}")
         self._domain, self._draws = plan.domain, Draws(plan.seed)
         dimension = plan.domain.dimension

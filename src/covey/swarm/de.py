@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from covey.swarm.algorithm import Plan, check_keys
+from covey.swarm.algorithm import Plan, check_keys, number_of
 from covey.swarm.draws import CHOICES, STARTS, Draws, Indices, Vector
 from covey.swarm.flight import Flight
 
@@ -41,7 +41,7 @@ class De:
         self._horizon = plan.budget or HORIZON * dimension
         # A hundred generations at the first size: with less, it has hardly begun to learn when the budget ends.
         usual = min(LARGEST_PER_DIMENSION * dimension, max(20, self._horizon // 100))
-        self._largest = int(optinfo.get("population", usual))
+        self._largest = int(number_of(optinfo, "population", usual))
         if self._largest < LEAST:
             raise ValueError(f"optinfo['population'] is at least {LEAST}, and here {self._largest}")
         self._flight = Flight(dimension)

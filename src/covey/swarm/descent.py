@@ -22,7 +22,10 @@ TOL_STEP = 1e-12        # of the first step
 TOL_VALUE = 1e-12       # of the values of many generations
 CONDITION = 1e14
 # A bound with more than this share of the best points on it is where the best lies. Without selection it is a half.
-PRESSED = 0.7
+PRESSED = 0.6
+PRESS_RATE = 0.4
+# So many deviations the mean may lie beyond such a bound: then nearly all points lie on it.
+BEYOND = 2.0
 _ARRAYS = ("pressed", "mean", "covariance", "basis", "axes", "path_sigma", "path_c")
 _NUMBERS = ("sigma", "first_sigma", "generation", "stale", "ended")
 
@@ -162,9 +165,9 @@ class Descent:
         lower, upper = self._domain.lower, self._domain.upper
         at_bound = (chosen <= lower) | (chosen >= upper)
         if self._pressing or at_bound.any():
-            self.pressed += 0.2 * (weights @ at_bound - self.pressed)
+            self.pressed += PRESS_RATE * (weights @ at_bound - self.pressed)
             self._pressing = bool((self.pressed > PRESSED).any())
-            beyond = np.where(self.pressed > PRESSED, self.sigma * np.sqrt(self.covariance.diagonal()), 0.0)
+            beyond = np.where(self.pressed > PRESSED, BEYOND * self.sigma * np.sqrt(self.covariance.diagonal()), 0.0)
             np.clip(self.mean, lower - beyond, upper + beyond, out=self.mean)
 
     def _keep_cells(self) -> None:

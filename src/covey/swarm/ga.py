@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from covey.swarm.algorithm import Plan, check_keys
+from covey.swarm.algorithm import Plan, check_keys, number_of
 from covey.swarm.draws import CHOICES, SAMPLES, STARTS, Draws, Indices, Vector
 from covey.swarm.flight import Flight
 
@@ -34,9 +34,9 @@ class Ga:
         check_keys(optinfo, ("population", "crossover", "mutation"), "ga")
         self._domain, self._draws = plan.domain, Draws(plan.seed)
         dimension = plan.domain.dimension
-        self._size = int(optinfo.get("population", max(SIZE, plan.group_size or 0)))
-        self._crossover = float(optinfo.get("crossover", CROSSOVER))
-        self._mutation = float(optinfo.get("mutation", 1.0 / dimension))
+        self._size = int(number_of(optinfo, "population", max(SIZE, plan.group_size or 0)))
+        self._crossover = number_of(optinfo, "crossover", CROSSOVER)
+        self._mutation = number_of(optinfo, "mutation", 1.0 / dimension)
         if self._size < 4:
             raise ValueError(f"optinfo['population'] is at least 4, and here {self._size}")
         for name, rate in (("crossover", self._crossover), ("mutation", self._mutation)):

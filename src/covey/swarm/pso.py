@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from covey.swarm.algorithm import Plan, check_keys
+from covey.swarm.algorithm import Plan, check_keys, number_of
 from covey.swarm.draws import STARTS, Draws, Indices, Vector
 from covey.swarm.flight import Flight
 from covey.swarm.update import attempt, learn
@@ -34,7 +34,7 @@ EXTENT = 1e-9
 LEARNED = 40
 RATE = 0.2      # a step's share in the covariance, divided by the dimension
 # Coordinates whose successful steps are correlated less than this count as independent: separable problems stay so.
-CORRELATED = 0.25
+CORRELATED = 0.3
 # So many steps learned, for each dimension, before the basis is computed again.
 DUE = 2
 NOBODY = 0xFFFF     # in a tag, the particle of a start; update.pyx has the same number
@@ -55,7 +55,7 @@ class Pso:
         self._playdoh = bool(optinfo)
         if self._playdoh:
             self._rule = (
-                float(optinfo.get("omega", OMEGA)), float(optinfo.get("cl", CL)), float(optinfo.get("cg", CG)),
+                number_of(optinfo, "omega", OMEGA), number_of(optinfo, "cl", CL), number_of(optinfo, "cg", CG),
             )
             self._size = plan.group_size or PLAYDOH_SIZE
         else:
@@ -197,10 +197,10 @@ class Pso:
     def _compute_basis(self) -> None:
         """The directions of the correlations that are clear."""
         self._counts[1] = 0
-        covariance = self._covariance      # its lower half holds
+        covariance = self._covariance      # its lower half holds, and the upper one is 0
         deviation = np.sqrt(covariance.diagonal()) + 1e-150
         clear = np.abs(covariance) > CORRELATED * deviation * deviation[:, None]
-        self._turned = int(np.tril(clear, -1).any())
+        self._turned = int(np.count_nonzero(clear) > len(clear))
         if self._turned:
             # eigh reads the lower half, too.
             self._basis[:] = np.linalg.eigh(np.where(clear, covariance, 0.0))[1]
