@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""`python -m benchmarks.optimize bbob | cost | real`: which question, with which contestants."""
+"""`python -m benchmarks.optimize bbob | cost | real | calls`: which question, with which contestants."""
 
 import argparse
 import json
@@ -7,7 +7,7 @@ import os
 import sys
 from pathlib import Path
 
-from benchmarks.optimize import bbob, cost, real
+from benchmarks.optimize import bbob, calls, cost, real
 from benchmarks.optimize.contestants import PEERS
 
 
@@ -34,11 +34,15 @@ def main() -> int:
         question.add_argument("--budget", type=int, default=2000, help="evaluations for each dimension")
         question.add_argument("--jobs", type=int, default=len(os.sched_getaffinity(0)))
     overhead = questions.add_parser("cost", help="CPU time for each evaluation, the function's own taken off")
+    questions.add_parser("calls", help="what a call costs around its fitness, and what two slots gain")
     for question in (ecdf, models, overhead):
         question.add_argument("--covey", type=words, default=["pso", "cma", "de", "ga", "auto"],
                               help="covey's algorithms; the first is compared with all")
         question.add_argument("--peers", type=words, default=list(PEERS), help="'' for none")
     chosen = parser.parse_args()
+    if chosen.question == "calls":
+        print(calls.run())
+        return 0
     names = [f"covey {algorithm}" for algorithm in chosen.covey] + chosen.peers
     if chosen.question == "bbob":
         known = [run for path in chosen.known for run in json.loads(path.read_text())]
