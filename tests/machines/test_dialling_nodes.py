@@ -97,3 +97,32 @@ def test_a_key_for_one_role_opens_no_other(lab: Lab) -> None:
     lab.node_of(lab.beta, str(lab.folder / "node.json"))
     with lab.gamma.client(lab.folder / "client.json") as client:
         assert client.submit(abs, -7).result(20) == 7
+
+
+def test_a_killed_node_is_missed_at_once_and_its_name_is_free(lab: Lab, tmp_path: Path) -> None:
+    _, path = lab.broker(lab.alpha)
+    doomed = lab.node_of(lab.beta, path)
+
+    def hold(folder: str) -> str | None:
+        import os
+        import time
+
+        import covey
+
+        here = covey.current()
+        assert here is not None
+        open(os.path.join(folder, str(here.node)), "w").close()
+        while here.node == "beta" and not os.path.exists(os.path.join(folder, "go")):
+            time.sleep(0.01)        # work
+        return here.node
+
+    with lab.alpha.client(path) as client:
+        future = client.submit(hold, str(tmp_path))
+        wait_until(lambda: (tmp_path / "beta").exists(), client.__repr__)
+        doomed.kill()
+        lab.node_of(lab.gamma, path)
+        # A lease would be 15 seconds.
+        assert future.result(6) == "gamma"
+        (tmp_path / "go").touch()
+        lab.node_of(lab.beta, path)
+        wait_until(lambda: places(client) == {"beta", "gamma"}, client.__repr__)

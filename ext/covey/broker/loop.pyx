@@ -10,7 +10,8 @@ socket refuses waits in its peer's own queue, which credit bounds. The lock is h
 taken in and decided on, never while waiting; the GIL is never taken under it.
 """
 from cpython.pythread cimport PyThread_acquire_lock, PyThread_release_lock
-from libc.stdint cimport int32_t, uint8_t, uint32_t
+from libc.math cimport INFINITY
+from libc.stdint cimport int32_t, uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport free
 from libc.string cimport memcpy, memset, strcmp
 from posix.unistd cimport getpid
@@ -18,7 +19,7 @@ from posix.unistd cimport getpid
 from covey.broker.arrivals cimport arrivals_cut_off, arrivals_receive, arrivals_unreachable
 from covey.broker.broker cimport EVERY_ROLE, Broker
 from covey.broker.desk cimport FIRST_DIAL, Farewell, desk_next_farewell, desk_port_of
-from covey.broker.peers cimport ROUTE_MAX, Peer, peers_find, peers_next_touched
+from covey.broker.peers cimport ASKING, DOING, ROUTE_MAX, Peer, peers_find, peers_next_touched, peers_tell
 from covey.broker.ports cimport (
     GATE, HOME, Ports, ports_answer, ports_close, ports_cuts, ports_dial, ports_init, ports_look, ports_looks,
     ports_next_time, ports_open_gate, ports_socket, ports_step, ports_unsettled, ports_wait)
@@ -33,9 +34,16 @@ from covey.link.post cimport (
 from covey.link.wake cimport ASLEEP, EAGER, wake_ring
 from covey.link.zap cimport ALLOWED_MAX, KEY_BYTES, USER_MAX
 from covey.wire.bale cimport Bale, bale_drop
-from covey.wire.protocol cimport ASKER, DOER
+from covey.wire.protocol cimport ASKER, BEAT, DOER
 
 LINK_STATES = ("resting", "dialling", "open", "hung up")
+
+# libzmq tells of a cut a moment before it knows that nothing can be sent there. One look is enough unless the machine
+# is very busy, and strangers who come and go by the thousand cause no more than these.
+cdef double FIRST_LOOK = 0.05
+cdef double NEXT_LOOK = 1.0
+cdef enum:
+    LOOKS = 2
 
 # Messages taken in before the scheduler decides again.
 cdef enum:
@@ -46,6 +54,9 @@ cdef class Loop(Broker):
     """A Broker that moves its own messages: `Loop(settings, *addresses)`, then `run()` in a thread of its own."""
 
     cdef Ports ports
+    cdef uint64_t cut                   # of the gate's connections, that were looked into
+    cdef double look_at                 # when those at the gate are asked whether they are there; infinity: nobody is missed
+    cdef int looks_left
     cdef int owner                      # the process that may close the sockets; a forked copy may not
 
     def __init__(self, settings, *addresses):
@@ -53,6 +64,7 @@ cdef class Loop(Broker):
         cdef int zero = 0
         cdef int high = 10_000
         self.owner = getpid()
+        self.look_at = INFINITY
         if ports_init(&self.ports) < 0:
             raise MemoryError("no memory for a broker's ports")
         self.ports.home = zmq.socket(the_context.take(), ZMQ_ROUTER)
@@ -195,6 +207,7 @@ cdef class Loop(Broker):
         if ports_answer(&self.ports):
             self.desk.news = True
         now = clock_now()
+        self._miss_the_cut_off(now)
         received = self._receive_all(now)
         self._step_dials(now)
         if received:
@@ -202,13 +215,31 @@ cdef class Loop(Broker):
         self._pump(now)
         stuck = self._send(now)
         self._end_connections(now)
-        when = min(self._next_time(now), ports_next_time(&self.ports))
+        when = min(self._next_time(now), ports_next_time(&self.ports), self.look_at)
         # While tasks wait for a slot, the slots want the cores and nobody wants a quick answer.
         saturated = scheduler_has_waiting(self.desk.scheduler)
         busy = ports_unsettled(&self.ports) or received >= GULP
         PyThread_release_lock(self.lock)
         if not busy:
             ports_wait(&self.ports, &self.loop_wake, 0.001 if stuck else when - now, ASLEEP if saturated else EAGER)
+
+    cdef void _miss_the_cut_off(self, double now) noexcept nogil:
+        """A connection at the gate has ended, and libzmq does not say whose: so everybody there is sent a sign of life. To
+        the one who is gone it cannot be sent."""
+        cdef Peer* row
+        cdef uint32_t i
+        if self.ports.cut != self.cut:
+            self.cut = self.ports.cut
+            self.looks_left = LOOKS
+            self.look_at = min(self.look_at, now + FIRST_LOOK)
+        if now < self.look_at:
+            return
+        self.looks_left -= 1
+        self.look_at = now + NEXT_LOOK if self.looks_left else INFINITY
+        for i in range(self.desk.peers.room):
+            row = &self.desk.peers.rows[i]
+            if (row.state == ASKING or row.state == DOING) and desk_port_of(row) == GATE and row.outbox.head == NULL:
+                peers_tell(&self.desk.peers, <int32_t> i, BEAT, NULL, 0, NULL, 0)
 
     cdef uint32_t _receive_all(self, double now) noexcept nogil:
         cdef uint32_t received = 0

@@ -28,6 +28,7 @@ cdef struct Ports:
     void* gate_monitor
     Zap zap
     uint64_t broken_off             # handshakes at the gate that failed before there was a key to ask about
+    uint64_t cut                    # connections at the gate that have ended; whose, libzmq does not say
     Dial** dials                    # port FIRST_DIAL + i; owned; HUNG_UP ones are used again
     uint32_t dial_count
     uint32_t dial_room
