@@ -24,6 +24,11 @@ DIRECTIVES = {
     "wraparound": False,
     "cdivision": True,
     "linetrace": DEBUG,
+    # Methods as CPython's own are: called with a wrong `self`, as in `Client.submit(f)`, they refuse. Cython's binding
+    # functions believe it, and crash.
+    "binding": False,
+    "embedsignature": True,
+    "embedsignature.format": "clinic",
 }
 
 # Tracing only where the GIL is held: a traced nogil function would take it, perhaps under a socket's mutex.

@@ -248,3 +248,14 @@ def test_a_task_that_ends_its_process(client, how):
     with pytest.raises(covey.PoisonTask) as caught:
         client.submit(leave, 5).result()
     assert len(caught.value.attempts) == 3
+
+
+def test_a_method_of_the_class_is_no_method_of_a_client():
+    for call in (covey.Client.submit, covey.Client.flush, covey.Client.require_taking):
+        with pytest.raises(TypeError, match=r"doesn't apply to|requires a"):
+            call(abs, -1)
+
+
+def test_a_class_is_no_executor():
+    with pytest.raises(TypeError, match="an instance is needed"):
+        covey.distribute(abs, executor=covey.Client)

@@ -56,6 +56,8 @@ def checked_keywords(
         raise TypeError(f"{call}(shared_data=…): a dict is needed, not {type(shared_data).__name__}")
     if executor is not None and not callable(getattr(executor, "submit", None)):
         raise TypeError(f"{call}(executor={executor!r}): an Executor is needed, something with a submit() method")
+    if isinstance(executor, type):
+        raise TypeError(f"{call}(executor={executor.__name__}): an instance is needed, {executor.__name__}(…)")
     return Wanted(
         max_cpu=max_cpu,
         # Whoever wants no GPU does not want to wait for a driver either.
