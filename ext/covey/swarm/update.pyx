@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """See update.pxd, the contents page."""
-from libc.math cimport INFINITY, fabs, log
+from libc.math cimport INFINITY, fabs, log, sqrt
 from libc.stdint cimport int64_t, uint64_t
 from libc.stdlib cimport free, malloc
 
@@ -202,3 +202,25 @@ cdef double _lead(
             far = max(far, fabs(own[i, j] - best[j]))
     extent[0] = far
     return best_value
+
+
+def clarify(double[:, ::1] out, const double[:, ::1] covariance, double threshold):
+    """Fills the lower half of `out` with the covariances whose correlation is above `threshold`, 0 for the others.
+
+    Gives whether there are any but the variances. The upper half is not touched.
+    """
+    cdef Py_ssize_t j, d, clear = 0, width = covariance.shape[0]
+    cdef double* deviation = <double*> malloc(width * sizeof(double))
+    if deviation == NULL:
+        raise MemoryError()
+    with nogil:
+        for j in range(width):
+            # The little keeps what does not vary at all from being correlated.
+            deviation[j] = sqrt(covariance[j, j]) + 1e-150
+            for d in range(j + 1):
+                out[j, d] = 0
+                if fabs(covariance[j, d]) > threshold * deviation[d] * deviation[j]:
+                    out[j, d] = covariance[j, d]
+                    clear += 1
+    free(deviation)
+    return clear > width
