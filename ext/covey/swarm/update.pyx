@@ -28,7 +28,7 @@ def attempt(
     """
     cdef Py_ssize_t first, k, i, j, d, width = x.shape[1]
     cdef uint64_t start
-    cdef double speed, at, low, high, reach, a, b
+    cdef double speed, at, low, high, reach
     cdef bint led_by_middle
     cdef bint known[2]
     cdef double* own_part = <double*> malloc(5 * width * sizeof(double))
@@ -62,15 +62,7 @@ def attempt(
                         + toward_best * uniform(start, 2 * d + 1) * leader_part[d]
                     )
                 if turned:
-                    for j in range(width):
-                        a = 0
-                        b = 0
-                        for d in range(0, width - 1, 2):
-                            a += basis[j, d] * along[d]
-                            b += basis[j, d + 1] * along[d + 1]
-                        if width % 2:
-                            a += basis[j, width - 1] * along[width - 1]
-                        pull[j] = a + b
+                    _turn_back(pull, along, basis, width)
                 for j in range(width):
                     at = x[i, j]
                     low = lower[j]
@@ -118,6 +110,25 @@ cdef inline void _differ(
         a = there[j] - here[j]
         for d in range(width):
             out[d] += basis[j, d] * a
+
+
+cdef inline void _turn_back(
+    double* out, const double* along, const double[:, ::1] basis, Py_ssize_t width,
+) noexcept nogil:
+    """What lies `along` the columns of `basis`, along the axes."""
+    cdef Py_ssize_t j, d
+    cdef double even, odd
+    cdef const double* row
+    for j in range(width):
+        row = &basis[j, 0]
+        # Two sums, so that the processor need not wait for one addition before the next.
+        even = odd = 0
+        for d in range(0, width - 1, 2):
+            even += row[d] * along[d]
+            odd += row[d + 1] * along[d + 1]
+        if width % 2:
+            even += row[width - 1] * along[width - 1]
+        out[j] = even + odd
 
 
 def learn(
