@@ -128,3 +128,5 @@ def test_positions_of_another_shape_are_refused() -> None:
         space.encode([[1, 2]])
     with pytest.raises(ValueError, match="NaN"):
         space.encode([[1, 2, np.nan]])
+    with pytest.raises(ValueError, match="3 numbers in each row, and these have 2"):
+        space.decode(np.zeros((1, 2)))

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""The particle update, and what a swarm learns from values: the two loops that run once for each evaluation.
+"""The particle update, and what a swarm learns from values: the loops that run for every evaluation.
 
     attempt   new velocities and positions for the next tries, each particle in turn
     learn     where particles go, own bests, the leader, the covariance of what succeeded
+    clarify   what of that covariance is clear enough to be followed
 
 Why: numpy makes thirty calls and as many temporary arrays of it, which for a dozen particles cost ten times the
 arithmetic.

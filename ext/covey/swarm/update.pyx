@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """See update.pxd, the contents page."""
-from libc.math cimport INFINITY, fabs, log
+from libc.math cimport INFINITY, fabs, log, sqrt
 from libc.stdint cimport int64_t, uint64_t
 from libc.stdlib cimport free, malloc
 
@@ -26,81 +26,109 @@ def attempt(
     columns of `basis`, not along the axes. `bounce` reflects a particle at its bounds and turns its velocity
     round; without it the position is clipped and the velocity stays, as in Playdoh.
     """
-    cdef Py_ssize_t k, i, j, d, width = x.shape[1]
+    cdef Py_ssize_t first, k, i, j, d, width = x.shape[1]
     cdef uint64_t start
-    cdef double speed, at, low, high, reach, a, b
-    cdef const double* leader
-    cdef double* pull = <double*> malloc(3 * width * sizeof(double))
-    cdef double* own_part = pull + width
-    cdef double* best_part = pull + 2 * width
-    if pull == NULL:
+    cdef double speed, at, low, high, reach
+    cdef bint led_by_middle
+    cdef bint known[2]
+    cdef double* own_part = <double*> malloc(5 * width * sizeof(double))
+    cdef double* leader_parts = own_part + width
+    cdef double* leader_part
+    cdef double* along = own_part + 3 * width
+    cdef double* pull = along
+    if own_part == NULL:
         raise MemoryError()
+    if turned:
+        pull = own_part + 4 * width
     with nogil:
-        for k in range(out.shape[0]):
-            i = (turn + k) % x.shape[0]
-            start = place(seed, MOVES, <uint64_t>tries[i], <uint64_t>i)
-            tries[i] += 1
-            tags[k] = (life << 48) | ((step[i] + 1) << 16) | i
-            leader = &best[0]
-            if blend > 0 and uniform(start, 2 * width) < blend:
-                leader = &middle[0]
-            if turned:
+        # Particle by particle, because the tries of one differ in nothing but their numbers.
+        for first in range(min(out.shape[0], x.shape[0])):
+            i = (turn + first) % x.shape[0]
+            known[0] = known[1] = False
+            _differ(own_part, &own[i, 0], &x[i, 0], basis, turned, width)
+            k = first
+            while k < out.shape[0]:
+                start = place(seed, MOVES, <uint64_t>tries[i], <uint64_t>i)
+                tries[i] += 1
+                tags[k] = (life << 48) | ((step[i] + 1) << 16) | i
+                led_by_middle = blend > 0 and uniform(start, 2 * width) < blend
+                leader_part = leader_parts + led_by_middle * width
+                if not known[led_by_middle]:
+                    known[led_by_middle] = True
+                    _differ(leader_part, &middle[0] if led_by_middle else &best[0], &x[i, 0], basis, turned, width)
                 for d in range(width):
-                    own_part[d] = best_part[d] = 0
-                # Sums side by side, so that the processor need not wait for one addition before the next.
-                for j in range(width):
-                    a = own[i, j] - x[i, j]
-                    b = leader[j] - x[i, j]
-                    for d in range(width):
-                        own_part[d] += basis[j, d] * a
-                        best_part[d] += basis[j, d] * b
-                for d in range(width):
-                    own_part[d] = (
+                    along[d] = (
                         toward_own * uniform(start, 2 * d) * own_part[d]
-                        + toward_best * uniform(start, 2 * d + 1) * best_part[d]
+                        + toward_best * uniform(start, 2 * d + 1) * leader_part[d]
                     )
+                if turned:
+                    _turn_back(pull, along, basis, width)
                 for j in range(width):
-                    a = 0
-                    b = 0
-                    for d in range(0, width - 1, 2):
-                        a += basis[j, d] * own_part[d]
-                        b += basis[j, d + 1] * own_part[d + 1]
-                    if width % 2:
-                        a += basis[j, width - 1] * own_part[width - 1]
-                    pull[j] = a + b
-            else:
-                for j in range(width):
-                    pull[j] = (
-                        toward_own * uniform(start, 2 * j) * (own[i, j] - x[i, j])
-                        + toward_best * uniform(start, 2 * j + 1) * (leader[j] - x[i, j])
-                    )
-            for j in range(width):
-                at = x[i, j]
-                low = lower[j]
-                high = upper[j]
-                speed = inertia * v[i, j] + pull[j]
-                if bounce:
-                    # A speed over the whole width says no more than the width.
-                    reach = high - low
-                    if speed > reach:
-                        speed = reach
-                    elif speed < -reach:
-                        speed = -reach
-                at += speed
-                if bounce:
+                    at = x[i, j]
+                    low = lower[j]
+                    high = upper[j]
+                    speed = inertia * v[i, j] + pull[j]
+                    if bounce:
+                        # A speed over the whole width says no more than the width.
+                        reach = high - low
+                        if speed > reach:
+                            speed = reach
+                        elif speed < -reach:
+                            speed = -reach
+                    at += speed
+                    if bounce:
+                        if at < low:
+                            at = low + (low - at)
+                            speed = -0.5 * speed
+                        elif at > high:
+                            at = high - (at - high)
+                            speed = -0.5 * speed
                     if at < low:
-                        at = low + (low - at)
-                        speed = -0.5 * speed
+                        at = low
                     elif at > high:
-                        at = high - (at - high)
-                        speed = -0.5 * speed
-                if at < low:
-                    at = low
-                elif at > high:
-                    at = high
-                out[k, j] = at
-                out[k, width + j] = speed
-    free(pull)
+                        at = high
+                    out[k, j] = at
+                    out[k, width + j] = speed
+                k += x.shape[0]
+    free(own_part)
+
+
+cdef inline void _differ(
+    double* out, const double* there, const double* here, const double[:, ::1] basis, bint turned, Py_ssize_t width,
+) noexcept nogil:
+    """The way from `here` to `there`, along the columns of `basis` if `turned`, else along the axes."""
+    cdef Py_ssize_t j, d
+    cdef double a
+    if not turned:
+        for d in range(width):
+            out[d] = there[d] - here[d]
+        return
+    for d in range(width):
+        out[d] = 0
+    # Sums side by side, so that the processor need not wait for one addition before the next.
+    for j in range(width):
+        a = there[j] - here[j]
+        for d in range(width):
+            out[d] += basis[j, d] * a
+
+
+cdef inline void _turn_back(
+    double* out, const double* along, const double[:, ::1] basis, Py_ssize_t width,
+) noexcept nogil:
+    """What lies `along` the columns of `basis`, along the axes."""
+    cdef Py_ssize_t j, d
+    cdef double even, odd
+    cdef const double* row
+    for j in range(width):
+        row = &basis[j, 0]
+        # Two sums, so that the processor need not wait for one addition before the next.
+        even = odd = 0
+        for d in range(0, width - 1, 2):
+            even += row[d] * along[d]
+            odd += row[d + 1] * along[d + 1]
+        if width % 2:
+            even += row[width - 1] * along[width - 1]
+        out[j] = even + odd
 
 
 def learn(
@@ -185,3 +213,25 @@ cdef double _lead(
             far = max(far, fabs(own[i, j] - best[j]))
     extent[0] = far
     return best_value
+
+
+def clarify(double[:, ::1] out, const double[:, ::1] covariance, double threshold):
+    """Fills the lower half of `out` with the covariances whose correlation is above `threshold`, 0 for the others.
+
+    Gives whether there are any but the variances. The upper half is not touched.
+    """
+    cdef Py_ssize_t j, d, clear = 0, width = covariance.shape[0]
+    cdef double* deviation = <double*> malloc(width * sizeof(double))
+    if deviation == NULL:
+        raise MemoryError()
+    with nogil:
+        for j in range(width):
+            # The little keeps what does not vary at all from being correlated.
+            deviation[j] = sqrt(covariance[j, j]) + 1e-150
+            for d in range(j + 1):
+                out[j, d] = 0
+                if fabs(covariance[j, d]) > threshold * deviation[d] * deviation[j]:
+                    out[j, d] = covariance[j, d]
+                    clear += 1
+    free(deviation)
+    return clear > width

@@ -68,7 +68,7 @@ class Algorithm(Protocol):
         """The best position and its value; (None, inf) before there is a finite one."""
 
     def ask(self, n: int | None = None) -> tuple[Indices, Vector]:
-        """Ids and inner positions, one row each, of the next points."""
+        """Ids and inner positions, one row each, of the next points; both are to be read, not written."""
 
     def tell(self, ids: Indices, values: Vector) -> None:
         """Values of points asked for; infinite or NaN is the worst there is."""

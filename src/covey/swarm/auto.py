@@ -88,7 +88,8 @@ class Auto:
         self._owed[chosen] -= len(x)
         self._asked += len(x)
         # The tag holds both: whose point it is, and under which id.
-        return self._flight.add(x, inner * len(self._members) + chosen), x
+        # The member's book has these points, too, and gives them away.
+        return self._flight.add(x.copy(), inner * len(self._members) + chosen), x
 
     def tell(self, ids: Indices, values: Vector) -> None:
         self._flight.tell(ids, values)

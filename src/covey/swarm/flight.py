@@ -5,8 +5,9 @@ Why: values come back in any order, in parts, late. Every algorithm needs the sa
 rule: what was told is used in the order in which it was asked, so that the order of arrival changes nothing.
 
 May not know: what an algorithm does with values. Guarantees: each id is told once; `best` never holds a value that
-is not a finite number; `take` gives what was told, sorted by id.
+is not a finite number; `take` gives what was told, sorted by id. A round that comes back whole is never copied.
 """
+import math
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -16,6 +17,8 @@ from numpy.typing import NDArray
 from covey.swarm.draws import Indices, Vector
 
 FREE, OUT, TOLD = 0, 1, 2
+# Rows, where points are added to others that are out.
+LEAST = 32
 
 
 class Taken(NamedTuple):
@@ -33,10 +36,10 @@ class Flight:
     def __init__(self, dimension: int) -> None:
         self._base = 0              # the id of row 0
         self._used = 0
-        self._x: Vector = np.empty((32, dimension))
-        self._values: Vector = np.empty(32)
-        self._tags: Indices = np.empty(32, dtype=np.int64)
-        self._status: NDArray[np.int8] = np.zeros(32, dtype=np.int8)
+        self._x: Vector = np.empty((0, dimension))
+        self._values: Vector = np.empty(0)
+        self._tags: Indices = np.empty(0, dtype=np.int64)
+        self._status: NDArray[np.int8] = np.empty(0, dtype=np.int8)
         self._last: Indices = np.empty(0, dtype=np.int64)
         self.out = 0
         self.told = 0               # and not yet taken
@@ -46,14 +49,18 @@ class Flight:
         self.best_x: Vector | None = None
 
     def add(self, x: Vector, tags: Indices) -> Indices:
-        """Ids for new points. They are copied: the caller may go on writing into `x`."""
+        """Ids for new points. `x` and `tags` are the book's from now on: the caller may read them, not write."""
         count = len(x)
-        self._make_room(count)
         rows = slice(self._used, self._used + count)
-        self._x[rows] = x
-        self._tags[rows] = tags
+        if self._used:
+            rows = self._make_room(count)
+            self._x[rows] = x
+            self._tags[rows] = tags
+        else:
+            self._x, self._tags = x, tags
+            self._values, self._status = np.empty(count), np.empty(count, dtype=np.int8)
         self._status[rows] = OUT
-        self._used += count
+        self._used = rows.stop
         self.out += count
         self._last = np.arange(self._base + rows.start, self._base + rows.stop)
         # So that `tell` may believe that what it is given back is what it gave.
@@ -87,14 +94,16 @@ class Flight:
     def _tell_all(self, values: Vector) -> None:
         """What `tell` comes to where one round is out, and comes back whole; which is nearly always."""
         count = self._used
-        if not np.isfinite(values).all():
+        first = int(values.argmin())
+        # A NaN is found as the least, and as the greatest.
+        if not (math.isfinite(values[first]) and math.isfinite(values[values.argmax()])):
             values = np.where(np.isfinite(values), values, np.inf)
+            first = int(values.argmin())
         self._values[:count] = values
         self._status[:count] = TOLD
         self.out = 0
         self.told = count
         self.evaluations += count
-        first = int(values.argmin())
         if values[first] < self.best_value:
             self.best_value, self.best_id = float(values[first]), self._base + first
             self.best_x = self._x[first].copy()
@@ -114,13 +123,11 @@ class Flight:
         """What was told and not taken yet. The rows are the caller's own."""
         if self.told == self._used:
             used = self._used
-            whole = Taken(
-                np.arange(self._base, self._base + used), self._x[:used].copy(), self._values[:used].copy(),
-                self._tags[:used].copy(),
-            )
+            ids = self._last if len(self._last) == used else np.arange(self._base, self._base + used)
             self._base += used
             self._used = self.told = 0
-            return whole
+            # Given away: whatever is added to an empty book comes in arrays of its own.
+            return Taken(ids, self._x[:used], self._values[:used], self._tags[:used])
         status = self._status[: self._used]
         rows = np.flatnonzero(status == TOLD)
         taken = Taken(rows + self._base, self._x[rows], self._values[rows], self._tags[rows])
@@ -131,23 +138,24 @@ class Flight:
             self._used = 0
         return taken
 
-    def _make_room(self, count: int) -> None:
-        if self._used + count <= len(self._values):
-            return
-        # Rows before the first that is still wanted are done with; a straggler keeps those behind it.
-        wanted = np.flatnonzero(self._status[: self._used] != FREE)
-        first = int(wanted[0]) if len(wanted) else self._used
-        kept = self._used - first
-        size = len(self._values)
-        while kept + count > size // 2:
-            size *= 2
-        for name in ("_x", "_values", "_tags", "_status"):
-            old = getattr(self, name)
-            new = np.zeros((size, *old.shape[1:]), dtype=old.dtype)
-            new[:kept] = old[first : self._used]
-            setattr(self, name, new)
-        self._base += first
-        self._used = kept
+    def _make_room(self, count: int) -> slice:
+        """Where `count` more rows go."""
+        if self._used + count > len(self._values):
+            # Rows before the first that is still wanted are done with; a straggler keeps those behind it.
+            wanted = np.flatnonzero(self._status[: self._used] != FREE)
+            first = int(wanted[0]) if len(wanted) else self._used
+            kept = self._used - first
+            size = max(LEAST, len(self._values))
+            while kept + count > size // 2:
+                size *= 2
+            for name in ("_x", "_values", "_tags", "_status"):
+                old = getattr(self, name)
+                new = np.zeros((size, *old.shape[1:]), dtype=old.dtype)
+                new[:kept] = old[first : self._used]
+                setattr(self, name, new)
+            self._base += first
+            self._used = kept
+        return slice(self._used, self._used + count)
 
     def _complaint(self, ids: Indices) -> str:
         for number in ids.tolist():
@@ -175,11 +183,9 @@ class Flight:
         self.best_value, self.best_id, self.best_x = state["best_value"], state["best_id"], state["best_x"]
         if self.best_x is not None:
             self.best_x = np.array(self.best_x)
-        used = len(state["values"])
-        self._make_room(used)
-        self._used = used
-        self._x[:used], self._values[:used] = state["x"], state["values"]
-        self._tags[:used], self._status[:used] = state["tags"], state["status"]
-        self.out = int((self._status[:used] == OUT).sum())
-        self.told = int((self._status[:used] == TOLD).sum())
+        self._used = len(state["values"])
+        self._x, self._values = np.array(state["x"]), np.array(state["values"])
+        self._tags, self._status = np.array(state["tags"]), np.array(state["status"])
+        self.out = int((self._status == OUT).sum())
+        self.told = int((self._status == TOLD).sum())
         return self

@@ -18,7 +18,7 @@ import numpy as np
 from covey.swarm.algorithm import Plan, check_keys, number_of
 from covey.swarm.draws import STARTS, Draws, Indices, Vector
 from covey.swarm.flight import Flight
-from covey.swarm.update import attempt, learn
+from covey.swarm.update import attempt, clarify, learn
 
 SIZE = 12
 INERTIA, TOWARD_OWN, TOWARD_BEST = 0.6, 1.0, 2.2
@@ -197,13 +197,11 @@ class Pso:
     def _compute_basis(self) -> None:
         """The directions of the correlations that are clear."""
         self._counts[1] = 0
-        covariance = self._covariance      # its lower half holds, and the upper one is 0
-        deviation = np.sqrt(covariance.diagonal()) + 1e-150
-        clear = np.abs(covariance) > CORRELATED * deviation * deviation[:, None]
-        self._turned = int(np.count_nonzero(clear) > len(clear))
+        clear: Vector = np.empty(self._covariance.shape)
+        self._turned = int(clarify(clear, self._covariance, CORRELATED))
         if self._turned:
-            # eigh reads the lower half, too.
-            self._basis[:] = np.linalg.eigh(np.where(clear, covariance, 0.0))[1]
+            # It reads the lower half alone.
+            self._basis[:] = np.linalg.eigh(clear)[1]
 
     def state(self) -> dict[str, Any]:
         return {"flight": self._flight.state()} | {name[1:]: getattr(self, name).copy() for name in _ARRAYS} | {

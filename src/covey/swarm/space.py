@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from covey.swarm.bounds import LARGEST, Choice, Integer, Range, Real, read_bounds
 from covey.swarm.draws import Vector
+from covey.swarm.units import measure
 
 __all__ = ["Choice", "Integer", "Real", "Space"]
 
@@ -43,7 +44,10 @@ class Space:
         self.init_lower, self.init_upper = _column(ranges, "init_lower"), _column(ranges, "init_upper")
         self._log = np.array([r.kind == "log" for r in ranges])
         self._whole = np.array([r.kind in ("integer", "choice") for r in ranges])
-        self._any_log, self._any_whole = bool(self._log.any()), bool(self._whole.any())
+        self._any_log = bool(self._log.any())
+        # Logarithms are bounded when they are none any more; before, exp of them must be a number.
+        self._least = np.where(self._log, -np.inf, self.lower)
+        self._most = np.where(self._log, LOG_REACH, self.upper)
         start, end = self._stretched(self.init_lower, -0.5), self._stretched(self.init_upper, 0.5)
         self._offset, self._scale = start, end - start
         # The inner world: bounds of inner positions, and the width of a cell (0 where every position is one).
@@ -58,16 +62,10 @@ class Space:
 
     def decode(self, inner: Vector) -> Vector:
         """Positions in the user's units, of shape (n, D), for inner ones."""
-        x: Vector = inner * self._scale
-        x += self._offset
+        x: Vector = np.empty((len(inner), self.dimension))
+        measure(x, inner, self._scale, self._offset, self._whole, self._least, self._most)
         if self._any_log:
-            # Clipped first: exp of an inner bound may be beyond the largest double.
-            x[:, self._log] = np.exp(np.minimum(x[:, self._log], LOG_REACH))
-        if self._any_whole:
-            x[:, self._whole] = np.floor(x[:, self._whole] + 0.5)
-        # Rounding can leave the bounds by a bit.
-        np.maximum(x, self.lower, out=x)
-        np.minimum(x, self.upper, out=x)
+            x[:, self._log] = np.clip(np.exp(x[:, self._log]), self.lower[self._log], self.upper[self._log])
         return x
 
     def encode(self, positions: Any) -> Vector:
