@@ -15,6 +15,7 @@ import os
 import statistics
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -103,15 +104,12 @@ def _two_slots(one: Any, two: Any, rounds: int) -> list[list[str]]:
 
     lines = []
     for pause in PAUSES_US:
-        fitness = paused(pause)
         words = {"group_size": 50, "iterations": 100, "seed": 1, "inline": False}
         times: dict[tuple[str, int], list[float]] = {}
         for _ in range(rounds):
             for mode in ("rounds", "islands"):
                 for slots, client in ((1, one), (2, two)):
-                    def call(mode: str = mode, client: Any = client) -> None:
-                        covey.minimize(fitness, BOX, mode=mode, executor=client, **words)
-
+                    call = partial(covey.minimize, paused(pause), BOX, mode=mode, executor=client, **words)
                     times.setdefault((mode, slots), []).append(_seconds(call))
         middle = {key: statistics.median(each) for key, each in times.items()}
         alone = 100 * 50 * pause * 1e-6
