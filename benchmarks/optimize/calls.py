@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""What a call of `optimize` costs around its fitness: through slots, with slots that are not needed, and with two of them.
+"""What a call of `optimize` costs around its fitness: through slots, with slots that are not needed, with two.
 
 Why: the other questions ask how good and how dear the algorithms are; this one asks what distribution adds, and gains.
 
