@@ -187,6 +187,8 @@ cdef uint64_t asker_put(
     record.flags = flags
     record.retries = retries
     record.crashes = crashes
+    # Whoever puts a task knows of no attempts but those that crashed.
+    record.attempts = crashes
     record.share = share
     record.timeout_ms = timeout_ms
     memcpy(at, &record, sizeof(TaskRecord))
