@@ -16,6 +16,21 @@ def answers(orders: list[OrderRecord]) -> list[tuple[int, int, int]]:
     return [(o.ticket, o.status, o.cargo) for o in orders if o.kind is OrderKind.GIVE_BACK]
 
 
+def test_what_is_taken_back_before_it_began_was_no_attempt() -> None:
+    stage = Stage()
+    stage.measure(0.0001)
+    stage.doer(window=3)
+    stage.tasks(3, attempts=4)
+    orders = stage.decide()
+    assert [order.attempt for order in orders] == [5, 5, 5]
+    stage.doer()
+    (asked,) = (o for o in stage.decide(after=60.0) if o.kind is OrderKind.TAKE_BACK)
+    stage.give_back(asked)
+    (again,) = stage.decide()
+    assert (again.ticket, again.attempt) == (asked.ticket, 5)
+    assert again.token != asked.token
+
+
 def test_a_loop_keeps_the_time_itself() -> None:
     stage = Stage(lease=float("inf"))
     stage.doer(capacity=4, relays=True)

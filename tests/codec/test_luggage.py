@@ -252,3 +252,21 @@ def test_an_edit_makes_another_body(write: Write) -> None:
     assert book.find(lab_o.f) is edited
     clock.now += PATIENCE
     assert book.find(lab_o.f) is not edited
+
+
+def test_an_edit_counts_for_a_function_that_is_sealed_first_after_it(write: Write) -> None:
+    """Whatever was sealed before it, by `find` or for a map, had the module packed as it was then."""
+    write("lab_p.py", "def f(): return 1\ndef g(): return 1\ndef h(): return 1\n")
+    import lab_p  # type: ignore[import-not-found]
+
+    clock = Clock()
+    book = FunctionBook(ship=True, clock=clock)
+    before = book.find(lab_p.f).buffers
+    write("lab_p.py", "def f(): return 22\ndef g(): return 22\ndef h(): return 22\n")
+    clock.now += PATIENCE
+    edited = book.find(lab_p.g).buffers
+    assert bytes(edited[-1]) != bytes(before[-1])
+    book.seal_now(lab_p.f)
+    write("lab_p.py", "def f(): return 333\ndef g(): return 333\ndef h(): return 333\n")
+    clock.now += PATIENCE
+    assert bytes(book.find(lab_p.h).buffers[-1]) != bytes(edited[-1])

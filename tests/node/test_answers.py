@@ -7,6 +7,8 @@ from typing import Any
 import pytest
 
 from covey.node.answers import Answers
+from covey.node.census import PATIENCE
+from covey.node.memory import Memory
 from covey.node.rate import Rate
 
 
@@ -18,6 +20,7 @@ class PretendedLoop:
     below: list[dict[str, Any]] = field(default_factory=list)
     asked: list[tuple[int, str]] = field(default_factory=list)
     drained: list[str] = field(default_factory=list)
+    answers: list[tuple[int, dict[str, Any]]] = field(default_factory=list)
 
     def nodes(self) -> list[dict[str, Any]]:
         return self.below
@@ -29,6 +32,9 @@ class PretendedLoop:
     def ask(self, handle: int, text: str) -> int:
         self.asked.append((handle, text))
         return len(self.asked)
+
+    def answer(self, handle: int, text: str) -> None:
+        self.answers.append((handle, json.loads(text)))
 
 
 @dataclass
@@ -65,7 +71,7 @@ def node_row(
 
 
 def answers_of(node: PretendedNode, clock: Clock | None = None) -> Answers:
-    return Answers(node, clock or Clock(), lambda: 7.0)
+    return Answers(node, clock or Clock(), lambda: 7.0, lambda: Memory(16, 12, "an example"))
 
 
 def test_tasks_that_wait_at_nodes_wait() -> None:
@@ -137,6 +143,63 @@ def test_own_slots_are_listed() -> None:
     row, = json.loads(answers.answer("status"))["nodes"]
     assert [slot["number"] for slot in row["own_slots"]] == [1, 2]
     assert (row["slots"], row["running"], row["state"]) == (2, 1, "draining")
+
+
+def test_a_node_tells_its_memory_and_a_broker_none() -> None:
+    own: list[dict[str, object]] = [{"number": 1, "pid": 7, "host": "h", "running": 0, "gpu": None, "memory": 9}]
+    answers = answers_of(PretendedNode(own=own, count=1))
+    row, = json.loads(answers.answer("status"))["nodes"]
+    assert row["memory"] == {"total": 16, "available": 12}
+    assert json.loads(answers.answer("memory")) == {
+        "memory": {"total": 16, "available": 12}, "own_slots": [{"number": 1, "pid": 7, "memory": 9}]}
+    assert json.loads(answers_of(PretendedNode()).answer("memory")) == {"memory": None, "own_slots": []}
+
+
+SAID = '{"memory": {"total": 16, "available": 5}, "own_slots": [{"number": 1, "pid": 7, "memory": 9, "x": 1}, 3]}'
+
+
+def test_a_status_waits_for_what_the_nodes_below_say_of_their_memory() -> None:
+    loop = PretendedLoop(below=[node_row("a", 1), node_row("b", 2)])
+    answers = answers_of(PretendedNode(loop))
+    answers.take(71, "status")
+    answers.take(72, "status")
+    assert loop.asked == [(1, "memory"), (2, "memory")]
+    answers.hear(1, SAID)
+    assert loop.answers == []
+    answers.hear(2, '{"error": "of an older covey"}')
+    assert [handle for handle, _ in loop.answers] == [71, 72]
+    rows = loop.answers[0][1]["nodes"]
+    assert [(row["memory"], row["own_slots"]) for row in rows] == [
+        ({"total": 16, "available": 5}, [{"number": 1, "pid": 7, "memory": 9}]), (None, [])]
+    answers.take(73, "status 1")
+    assert [row["name"] for row in loop.answers[-1][1]["nodes"]] == ["b"]
+    assert len(loop.asked) == 2
+
+
+def test_a_status_does_not_wait_for_who_is_silent_or_has_left() -> None:
+    clock, loop = Clock(), PretendedLoop(below=[node_row("a", 1), node_row("b", 2)])
+    answers = answers_of(PretendedNode(loop), clock)
+    answers.take(71, "status")
+    answers.note()
+    assert loop.answers == []
+    clock.now += PATIENCE
+    answers.note()
+    assert [handle for handle, _ in loop.answers] == [71]
+    answers.take(72, "status")
+    loop.below = []
+    answers.meet()
+    assert [handle for handle, _ in loop.answers] == [71, 72]
+
+
+@pytest.mark.parametrize("text", ['{"memory": 7}', '{"memory": {"total": -1, "available": 2}, "own_slots": {}}',
+                                  '{"memory": {"total": "1"}, "own_slots": [[]]}'])
+def test_a_memory_that_makes_no_sense_is_none(text: str) -> None:
+    loop = PretendedLoop(below=[node_row("a", 1)])
+    answers = answers_of(PretendedNode(loop))
+    answers.take(71, "status")
+    answers.hear(1, text)
+    (_, found), = loop.answers
+    assert (found["nodes"][0]["memory"], found["nodes"][0]["own_slots"]) == (None, [])
 
 
 def test_a_node_without_a_slot_yet_starts() -> None:

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """`covey status`: what it shows of a broker and of a node, and what wrong inputs get, each in one sentence."""
+import re
 import socket
 import time
 from pathlib import Path
@@ -27,8 +28,20 @@ def test_a_broker_shows_its_nodes(lab: Lab) -> None:
     assert found["uptime_s"] >= 0
     done = lab.say("status", COVEY_CONNECTION=str(lab.file))
     assert done.returncode == 0
-    assert [line.split() for line in done.stdout.splitlines()[-2:]] == [
+    assert [line.split()[:6] for line in done.stdout.splitlines()[-2:]] == [
         ["left", host, "1", "0", "0", "up"], ["right", host, "2", "0", "0", "up"]]
+
+
+def test_the_memory_of_each_machine_and_slot_is_shown(lab: Lab) -> None:
+    """What a broker's nodes have is known to them alone; it is asked when somebody asks."""
+    lab.broker()
+    lab.node("right", 2)
+    wait_until(lambda: lab.status()["slots"] == 2, lab.status)
+    row, = lab.status()["nodes"]
+    assert 0 < row["memory"]["available"] <= row["memory"]["total"]
+    assert [slot["number"] for slot in row["own_slots"]] == [1, 2]
+    assert all(slot["memory"] > 1 << 20 and slot["pid"] > 1 for slot in row["own_slots"])
+    assert re.search(r" up +\d+\.\d of \d+\.\d GiB free +\d+, \d+ MiB\n$", lab.say("status", lab.file).stdout)
 
 
 def test_a_node_that_listens_shows_its_own_slots(lab: Lab) -> None:
@@ -43,6 +56,7 @@ def test_a_node_that_listens_shows_its_own_slots(lab: Lab) -> None:
     row, = lab.status("--machine", f"127.0.0.1:{port}")["nodes"]
     assert (row["name"], row["slots"], row["state"]) == ("desk", 2, "up")
     assert [slot["number"] for slot in row["own_slots"]] == [1, 2]
+    assert 0 < row["memory"]["available"] <= row["memory"]["total"]
     assert all(slot["running"] == 0 and slot["memory"] > 0 for slot in row["own_slots"])
 
 

@@ -6,6 +6,7 @@ import dataclasses
 import itertools
 import os
 import pickle
+import re
 import threading
 from concurrent import futures
 
@@ -393,3 +394,19 @@ def test_slots_are_replaced_after_so_many_tasks():
 def test_a_client_does_not_travel(client):
     with pytest.raises((TypeError, pickle.PicklingError)):
         client.submit(double, client)
+
+
+def test_each_task_has_a_number_of_its_own(client):
+    """One after another they all have the same row of the client's table."""
+
+    def fail():
+        raise ValueError("no luck")
+
+    numbers = []
+    for _ in range(3):
+        future = client.submit(fail)
+        note = "".join(future.exception(30).__notes__)
+        numbers.append(int(re.search(r"fail#(\d+), attempt 1", note)[1]))
+        assert f"fail#{numbers[-1]} finished" in repr(future)
+    assert numbers == [numbers[0], numbers[0] + 1, numbers[0] + 2]
+    assert numbers[0] > 0

@@ -166,7 +166,7 @@ cdef void _on_tasks(Desk* self, int32_t peer, Bale* bale, double now) noexcept n
         if body >= 0:
             taken = scheduler_on_task(
                 self.scheduler, row.index, task.ticket, body, task.needs, task.share, task.priority, task.flags,
-                task.retries, task.crashes, task.timeout_ms, &cargo, now)
+                task.retries, task.crashes, task.attempts, task.timeout_ms, &cargo, now)
         if taken >= 0:
             bale_hold(bale)
             self.bodies.rows[body].tasks += 1
@@ -206,7 +206,6 @@ cdef void _on_outcomes(Desk* self, Peer* row, Bale* bale, double now) noexcept n
         if verdict.ruling == ACCEPTED:
             self.whose[i] = verdict.asker
             outcome.ticket = verdict.ticket
-            outcome.attempt = verdict.attempt
             if self.blames != NULL:
                 desk_forget_blames(self, verdict.asker, verdict.ticket)
             desk_cargo_done(self, &verdict.cargo)

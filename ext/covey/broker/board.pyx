@@ -98,16 +98,16 @@ cdef class Board:
         return scheduler_on_function_forgotten(self.scheduler, function)
 
     def task(self, int32_t asker, uint64_t ticket, double now, *, int32_t function=0, int needs=NEEDS_CPU, uint16_t share=0,
-             int16_t priority=0, uint8_t flags=0, uint8_t retries=0, uint8_t crashes=0, uint32_t timeout_ms=0,
-             size_t cargo=0, uint32_t length=0):
+             int16_t priority=0, uint8_t flags=0, uint8_t retries=0, uint8_t crashes=0, uint8_t attempts=0,
+             uint32_t timeout_ms=0, size_t cargo=0, uint32_t length=0):
         """The task's row, or a Refusal."""
         cdef Cargo parcel
         parcel.bale = <void*> cargo
         parcel.offset = 0
         parcel.length = length
         return scheduler_on_task(
-            self.scheduler, asker, ticket, function, needs, share, priority, flags, retries, crashes, timeout_ms,
-            &parcel, now)
+            self.scheduler, asker, ticket, function, needs, share, priority, flags, retries, crashes, attempts,
+            timeout_ms, &parcel, now)
 
     def started(self, int32_t doer, uint64_t token, double now):
         return scheduler_on_started(self.scheduler, doer, token, now)
@@ -115,7 +115,7 @@ cdef class Board:
     def outcome(self, int32_t doer, uint64_t token, double now, *, int status=VALUE, uint32_t run_us=0):
         cdef Verdict verdict = scheduler_on_outcome(self.scheduler, doer, token, status, run_us, now)
         return VerdictRecord(
-            Ruling(verdict.ruling), verdict.asker, verdict.ticket, verdict.attempt, <size_t> verdict.cargo.bale)
+            Ruling(verdict.ruling), verdict.asker, verdict.ticket, <size_t> verdict.cargo.bale)
 
     def given_back(self, int32_t doer, uint64_t token, bint given_back, double now):
         return scheduler_on_given_back(self.scheduler, doer, token, given_back, now)
@@ -179,7 +179,7 @@ cdef class Board:
         parcel.offset = 0
         parcel.length = 0
         taken = scheduler_on_task(
-            self.scheduler, asker, self.next_ticket, function, needs, 0, 0, 0, 0, 0, 0, &parcel, now)
+            self.scheduler, asker, self.next_ticket, function, needs, 0, 0, 0, 0, 0, 0, 0, &parcel, now)
         self.next_ticket += taken >= 0
         return taken >= 0
 

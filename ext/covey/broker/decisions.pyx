@@ -12,7 +12,7 @@ from covey.broker.tables cimport (
     BY_DEVICE, CONDEMNED, DEEP, DISMISSED, EMPTY, KINDS, LONE, MASKS, NOWHERE, PARTLY, PLACES,
     QUEUED, RELAYS, RUNNING, SLICED, SOLO, STALLED,
     TICKS_A_SECOND, TIMED, TIMEOUT, DoerRow, Due, Pool, TaskRow, links_push_back, links_remove, order_new,
-    served_by, token_of, units_of)
+    flags_of, served_by, token_of, units_of)
 from covey.wire.protocol cimport CPU, CPU_BESIDE, GPU, LOST, NEEDS_GPU, NEEDS_GPU_FIRST, TIMED_OUT, WHOLE_SHARE
 
 cdef enum:
@@ -36,6 +36,7 @@ cdef void _assign(Scheduler* self, int32_t task, int32_t doer, uint32_t cost, Or
     row.attempt += 1
     if row.attempt == 0:
         row.attempt = 1
+    row.tries += row.tries < 255
     share_charge(self, row.asker, self.doers[doer].kind, cost)
     doer_take(self, doer, task, now)
     self.decisions += 1
@@ -46,8 +47,8 @@ cdef void _assign(Scheduler* self, int32_t task, int32_t doer, uint32_t cost, Or
     order.ticket = row.ticket
     order.cargo = row.cargo
     order.timeout_ms = row.timeout_ms
-    order.attempt = row.attempt
-    order.flags = row.flags
+    order.attempt = row.tries
+    order.flags = flags_of(row)
     order.crashes = row.crashes
     order.needs = row.needs
     order.share = row.share

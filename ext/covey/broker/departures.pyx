@@ -78,6 +78,7 @@ cdef void _assign(Desk* self, const Order* order) noexcept nogil:
     task.flags = order.flags
     task.retries = order.retries
     task.crashes = order.crashes
+    task.attempts = order.attempt - 1
     task.share = order.share
     task.timeout_ms = order.timeout_ms
     memcpy(at + sizeof(TaskRecord), bale.frames[0].data + order.cargo.offset, order.cargo.length)

@@ -7,7 +7,7 @@ from covey.broker.orders cimport DISMISS, TAKE_BACK, Order
 from covey.broker.tables cimport (
     ASKED, BY_DEVICE, BY_SHARE, CONDEMNED, CONFIRMED, DEEP, DISMISSED, DRAINING, EMPTY, GHOST, KEEPING,
     LONE, NOWHERE, PARTLY, QUEUED, RELAYS,
-    RUNNING, SHRUNK, SLICED, SOLO, STALLED, TICKS_A_SECOND, TIMED, TIMEOUT, DoerRow, Pool, TaskRow, links_push_back,
+    RUNNING, SHRUNK, SLICED, SOLO, SPLITS, STALLED, TICKS_A_SECOND, TIMED, TIMEOUT, DoerRow, Pool, TaskRow, links_push_back,
     links_push_front, links_remove, order_new, task_free, tasks_push_back, tasks_push_front, tasks_remove, token_of,
     units_of)
 from covey.wire.protocol cimport WHOLE_SHARE
@@ -52,7 +52,7 @@ cdef void doer_take(Scheduler* self, int32_t doer, int32_t task, double now) noe
     cdef TaskRow* row = &self.tasks[task]
     tasks_push_back(self.tasks, &holder.head, &holder.tail, task)
     row.doer = doer
-    row.marks = 0
+    row.marks &= SPLITS
     holder.assigned += 1
     holder.backlog += row.cost
     self.askers[row.asker].assigned += 1
@@ -87,7 +87,7 @@ cdef void doer_drop(Scheduler* self, int32_t task, double now) noexcept nogil:
             doer_answered(self, task)
         if row.marks & TIMED:
             self.timed -= 1
-        row.marks = 0
+        row.marks &= SPLITS
     if row.state != QUEUED:
         _count(self, holder, row, -1)
         holder.progress = now
@@ -197,7 +197,7 @@ cdef int doer_ask(Scheduler* self, int32_t task) noexcept nogil:
     order.function = row.function
     order.token = token_of(row, task)
     order.ticket = row.ticket
-    order.attempt = row.attempt
+    order.attempt = row.tries
     order.needs = row.needs
     order.share = row.share
     row.marks |= ASKED

@@ -3,13 +3,13 @@
 from libc.stdint cimport uint8_t
 
 from covey.broker.doers cimport doer_ask, doer_bar, doer_drop, doer_haunt, doer_settle
-from covey.broker.orders cimport BLAME, END, GIVE_BACK, KILL, LEFT_CRASHED, LEFT_LOST, REVOKE, Order
+from covey.broker.orders cimport BLAME, END, GIVE_BACK, KILL, LEFT_CRASHED, LEFT_LOST, LEFT_PLANNED, REVOKE, Order
 from covey.broker.shares cimport share_add, share_charge, share_remove
 from covey.broker.tables cimport (
-    ASKED, CONDEMNED, CONFIRMED, GHOST, QUEUED, RELAYS, RUNNING, SUSPECT, WANTED, DoerRow, List, TaskRow, order_new, task_free,
-    tasks_push_back, tasks_remove, token_of)
+    ASKED, CONDEMNED, CONFIRMED, GHOST, QUEUED, RELAYS, RUNNING, SPLITS, SUSPECT, WANTED, DoerRow, List, TaskRow,
+    flags_of, order_new, task_free, tasks_push_back, tasks_remove, token_of)
 from covey.broker.tickets cimport ticket_remove
-from covey.wire.protocol cimport BROKEN, LOST, POISONED, SPLITTABLE
+from covey.wire.protocol cimport BROKEN, LOST, POISONED
 
 cdef enum:
     SUSPECT_FROM = 2            # crashes after which a task may not share a doer
@@ -24,8 +24,8 @@ cdef Order* _order_about(Scheduler* self, int kind, int32_t task) noexcept nogil
         order.function = row.function
         order.token = token_of(row, task)
         order.ticket = row.ticket
-        order.attempt = row.attempt
-        order.flags = row.flags
+        order.attempt = row.tries
+        order.flags = flags_of(row)
         order.crashes = row.crashes
         order.needs = row.needs
         order.share = row.share
@@ -154,7 +154,7 @@ cdef void _blame(Scheduler* self, int32_t task, int why) noexcept nogil:
     cdef uint8_t before = row.crashes
     if why == LEFT_CRASHED:
         row.crashes += row.crashes < 255
-        if before == 0 and row.flags & SPLITTABLE:
+        if before == 0 and row.marks & SPLITS:
             task_end(self, task, BROKEN, False)
         elif row.crashes >= self.limits.crash_limit:
             task_end(self, task, POISONED, False)
@@ -202,5 +202,8 @@ cdef void doer_unload(Scheduler* self, int32_t doer, int why, double now) noexce
         elif blaming and state == RUNNING:
             _blame(self, at, why)
         else:
+            if state == QUEUED or (why == LEFT_PLANNED and not holder.marks & RELAYS):
+                # It never began: a slot that leaves as it should has finished what it ran.
+                self.tasks[at].tries -= 1
             task_unrun(self, at, holder.kind, wanted)
         at = before

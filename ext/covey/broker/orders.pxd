@@ -55,7 +55,6 @@ cdef struct Verdict:
     int ruling
     int32_t asker               # valid for ACCEPTED
     uint64_t ticket             # the asker's ticket; valid for ACCEPTED
-    uint8_t attempt
     Cargo cargo                 # valid for ACCEPTED
 
 cdef enum OrderKind:
@@ -80,7 +79,7 @@ cdef struct Order:
     Cargo cargo
     uint32_t timeout_ms
     uint8_t status              # of an END; of a GIVE_BACK: 1 or 0
-    uint8_t attempt
+    uint8_t attempt             # from 1, as people count; an outcome brings its own
     uint8_t flags               # of the TaskRecord
     uint8_t crashes
     uint8_t needs

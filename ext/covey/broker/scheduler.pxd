@@ -45,7 +45,7 @@ cdef int scheduler_on_function_forgotten(Scheduler* self, int32_t function) noex
 # `needs`: a mask of the kinds of doers that will do, 1 << kind each.
 cdef int32_t scheduler_on_task(
     Scheduler* self, int32_t asker, uint64_t ticket, int32_t function, int needs, uint16_t share, int16_t priority,
-    uint8_t flags, uint8_t retries, uint8_t crashes, uint32_t timeout_ms, const Cargo* cargo, double now) noexcept nogil
+    uint8_t flags, uint8_t retries, uint8_t crashes, uint8_t attempts, uint32_t timeout_ms, const Cargo* cargo, double now) noexcept nogil
 cdef int scheduler_on_started(Scheduler* self, int32_t doer, uint64_t token, double now) noexcept nogil
 cdef Verdict scheduler_on_outcome(
     Scheduler* self, int32_t doer, uint64_t token, int status, uint32_t run_us, double now) noexcept nogil

@@ -24,12 +24,12 @@ from covey.broker.endings cimport (
 from covey.broker.tables cimport (
     ASKED, BY_DEVICE, BY_SHARE, CONDEMNED,
     CONFIRMED, DISMISSED, DRAINING, GHOST, KEEPING, KINDS, LEASE, LONGEST, MASKS, QUEUED, RELAYS, RUNNING,
-    STALLED, TICKS_A_SECOND, WANTED, AskerRow, DoerRow, FunctionRow, TaskRow, asker_free, asker_known, asker_new,
+    SPLITS, STALLED, TICKS_A_SECOND, WANTED, AskerRow, DoerRow, FunctionRow, TaskRow, asker_free, asker_known, asker_new,
     device_row, doer_free, doer_known, doer_new, function_row, order_new, steady, tables_free, tables_new, task_free, task_new,
     task_of, token_of)
 from covey.broker.tickets cimport ticket_add, ticket_find
 from covey.broker.validate cimport validate
-from covey.wire.protocol cimport CANCELLED, ERROR, GPU, VALUE, WHOLE_SHARE
+from covey.wire.protocol cimport CANCELLED, ERROR, GPU, SPLITTABLE, VALUE, WHOLE_SHARE
 
 cdef enum:
     TICKS_A_MICROSECOND = TICKS_A_SECOND // 1000000
@@ -183,8 +183,8 @@ cdef int scheduler_on_function_forgotten(Scheduler* self, int32_t function) noex
 
 cdef int32_t scheduler_on_task(
         Scheduler* self, int32_t asker, uint64_t ticket, int32_t function, int needs, uint16_t share,
-        int16_t priority, uint8_t flags, uint8_t retries, uint8_t crashes, uint32_t timeout_ms, const Cargo* cargo,
-        double now) noexcept nogil:
+        int16_t priority, uint8_t flags, uint8_t retries, uint8_t crashes, uint8_t attempts, uint32_t timeout_ms,
+        const Cargo* cargo, double now) noexcept nogil:
     cdef AskerRow* owner
     cdef TaskRow* row
     cdef int32_t task
@@ -209,9 +209,10 @@ cdef int32_t scheduler_on_task(
     row.function = function
     row.timeout_ms = timeout_ms
     row.priority = priority
-    row.flags = flags
+    row.marks = SPLITS if flags & SPLITTABLE else 0
     row.retries = retries
     row.crashes = crashes
+    row.tries = attempts
     row.needs = <uint8_t> needs
     row.share = share
     ticket_add(self, task)
@@ -275,7 +276,6 @@ cdef Verdict scheduler_on_outcome(
     verdict.ruling = STALE
     verdict.asker = -1
     verdict.ticket = 0
-    verdict.attempt = attempt
     memset(&verdict.cargo, 0, sizeof(Cargo))
     if doer_known(self, doer):
         self.doers[doer].heard = steady(self, now)
@@ -347,6 +347,8 @@ cdef int scheduler_on_given_back(
         if self.tasks[task].state == GHOST:
             task_free(self, task)
         else:
+            # It never began.
+            self.tasks[task].tries -= 1
             task_unrun(self, task, self.doers[doer].kind, wanted)
     doer_settle(self, doer, False)
     return 1

@@ -19,7 +19,7 @@ row is in the free list and nowhere else.
 from libc.stdint cimport int16_t, int32_t, uint8_t, uint16_t, uint32_t, uint64_t
 
 from covey.broker.orders cimport Cargo, Limits, Order
-from covey.wire.protocol cimport NEEDS_LAST, RESOURCES, WHOLE_SHARE
+from covey.wire.protocol cimport NEEDS_LAST, RESOURCES, SPLITTABLE, WHOLE_SHARE
 
 # Estimates are whole ticks, so that sums of them can be taken apart again without error. A tick is 100 ns,
 # which puts the longest estimate at three and a half minutes: to all rules here that is the same as for ever.
@@ -43,6 +43,7 @@ cdef enum:
     ASKED = 1                   # a TAKE_BACK is not answered yet
     CONFIRMED = 2               # the doer said itself that it runs
     TIMED = 4                   # the agenda has an entry for this attempt
+    SPLITS = 16                 # the task's SPLITTABLE flag; stays whatever doer has it
     WANTED = 8                  # its asker wants it back, and has no answer yet; such a task is ASKED
 
 # Marks of a doer.
@@ -89,8 +90,8 @@ cdef struct TaskRow:
     int16_t priority
     uint8_t state
     uint8_t marks
-    uint8_t attempt             # 0 before the first
-    uint8_t flags
+    uint8_t attempt             # 0 before the first; of the token, and never the same twice
+    uint8_t tries               # of it, those that may have begun, and those before it came here; as people count
     uint8_t retries             # left
     uint8_t crashes
     uint8_t losses
@@ -277,6 +278,9 @@ cdef Order* order_new(Scheduler* self, int kind) noexcept nogil
 
 cdef inline uint64_t token_of(const TaskRow* row, int32_t task) noexcept nogil:
     return <uint64_t> <uint32_t> task | <uint64_t> row.birth << 32 | <uint64_t> row.attempt << 56
+
+cdef inline uint8_t flags_of(const TaskRow* row) noexcept nogil:
+    return SPLITTABLE if row.marks & SPLITS else 0
 
 # The row that a token names, or -1 if it is another's by now.
 cdef inline int32_t task_of(const Scheduler* self, uint64_t token) noexcept nogil:

@@ -5,7 +5,7 @@ from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t
 from covey.broker.agenda cimport task_stamp
 from covey.broker.tables cimport (
     ASKED, BY_DEVICE, BY_SHARE, CONDEMNED, DEEP, DRAINING, EMPTY, FREE, GHOST, KEEPING, KINDS, LEASE, LONE, MASKS, NOWHERE, PARTLY,
-    PLACES, QUEUED, RELAYS, SHRUNK, SLICED, SOLO, STALLED, SUSPECT, TIMED, TIMEOUT, WAITING, WANTED, AskerRow, DoerRow,
+    PLACES, QUEUED, RELAYS, SHRUNK, SLICED, SOLO, SPLITS, STALLED, SUSPECT, TIMED, TIMEOUT, WAITING, WANTED, AskerRow, DoerRow,
     Device, Due, Lane, Line, List, Pool, Share, TaskRow, asker_known, doer_known, units_of)
 from covey.wire.protocol cimport GPU, WHOLE_SHARE
 from covey.broker.tickets cimport ticket_count, ticket_find
@@ -53,7 +53,7 @@ cdef int _tasks(const Scheduler* self) noexcept nogil:
             return 7
         if row.marks & WANTED and (not row.marks & ASKED or row.state == GHOST):
             return 17
-        if row.marks and row.state < QUEUED:
+        if row.marks & ~SPLITS and row.state < QUEUED:
             return 17
         timed += (row.marks & TIMED) != 0
         if row.state != GHOST:

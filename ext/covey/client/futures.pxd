@@ -13,7 +13,7 @@ cdef class FutureCore:
     cdef uint8_t state
     cdef uint8_t tries                  # the attempt whose outcome this is
     cdef uint32_t run_us                # measured in the slot
-    cdef uint64_t ticket
+    cdef uint64_t ticket                # its high half is what people call the task by
     cdef object value                   # result or None
     cdef object error                   # exception or None
     cdef object condition               # None until somebody must wait

@@ -228,7 +228,7 @@ cdef class FutureCore:
 
     def __repr__(self):
         name = getattr(self.entry, "name", None) or "call"
-        text = f"<covey.Future {name}#{self.ticket & 0xFFFFFFFF} {NAMES[self.state].lower()}"
+        text = f"<covey.Future {name}#{self.ticket >> 32} {NAMES[self.state].lower()}"
         if self.state == FINISHED:
             if self.error is not None:
                 text += f", raised {type(self.error).__name__}"

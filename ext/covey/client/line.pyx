@@ -390,7 +390,7 @@ cdef class Line:
 
 cdef str _label(FutureCore future):
     name = getattr(future.entry, "name", None) or "a call"
-    return f"{name}#{future.ticket & 0xFFFFFFFF}"
+    return f"{name}#{future.ticket >> 32}"
 
 
 cdef object _opened(FutureCore future, bytes sealed):

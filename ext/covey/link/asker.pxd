@@ -22,8 +22,7 @@ from covey.wire.buffer cimport Buffer
 
 cdef struct TicketRow:
     void* holder                # NULL: free, or cancelled and waiting for its outcome
-    uint32_t birth              # high half of the ticket
-    uint32_t serial             # order of sending, wraps
+    uint32_t serial             # order of sending, wraps past 0: the high half of the ticket
     uint32_t size               # of the parcel, for the byte credit
     uint32_t next               # free list; IN_USE while the row is taken
 
@@ -45,7 +44,6 @@ cdef struct Asker:
     uint32_t voids              # of those, cancelled
     uint32_t serial             # of the last task put
     uint32_t sent               # serial of the last task sent
-    uint64_t put_total
     Buffer open                 # the batch being filled
     uint32_t open_count
     uint64_t open_bytes
@@ -69,7 +67,8 @@ cdef int asker_init(Asker* self) noexcept
 cdef void asker_free(Asker* self) noexcept
 cdef void asker_hello(Asker* self, uint16_t python, uint32_t pid, const char* host, uint32_t length) noexcept nogil
 # Puts a task; its parcel is the `size` bytes at `parcel`, and the frames of `bale` (ownership passes) if given.
-# The ticket, or 0 when memory is out.
+# The ticket, or 0 when memory is out: its high half counts the tasks of this asker from 1, its low half is a row that
+# others will have, too.
 cdef uint64_t asker_put(
     Asker* self, void* holder, uint32_t function, const unsigned char* parcel, uint32_t size, Bale* bale,
     int16_t priority, uint8_t needs, uint16_t share, uint8_t flags, uint8_t retries, uint8_t crashes, uint32_t timeout_ms) noexcept nogil

@@ -112,7 +112,6 @@ cdef uint32_t _take_row(Asker* self) noexcept nogil:
         while row > self.room:
             row -= 1
             rows[row].holder = NULL
-            rows[row].birth = 1
             rows[row].next = self.free_row
             self.free_row = row
         self.rows = rows
@@ -125,16 +124,13 @@ cdef uint32_t _take_row(Asker* self) noexcept nogil:
 
 cdef void _free_row(Asker* self, uint32_t row) noexcept nogil:
     self.rows[row].holder = NULL
-    self.rows[row].birth += 1
-    if self.rows[row].birth == 0:
-        self.rows[row].birth = 1
     self.rows[row].next = self.free_row
     self.free_row = row
 
 
 cdef TicketRow* _find_row(Asker* self, uint64_t ticket) noexcept nogil:
     cdef uint32_t row = <uint32_t> ticket
-    if row >= self.room or self.rows[row].next != IN_USE or self.rows[row].birth != <uint32_t> (ticket >> 32):
+    if row >= self.room or self.rows[row].next != IN_USE or self.rows[row].serial != <uint32_t> (ticket >> 32):
         return NULL
     return &self.rows[row]
 
@@ -176,8 +172,10 @@ cdef uint64_t asker_put(
         PyThread_release_lock(self.lock)
         return 0
     self.serial += 1
-    self.put_total += 1
-    ticket = <uint64_t> self.rows[row].birth << 32 | row
+    if self.serial == 0:
+        # A ticket of 0 is none.
+        self.serial = 1
+    ticket = <uint64_t> self.serial << 32 | row
     self.rows[row].holder = holder
     self.rows[row].serial = self.serial
     self.rows[row].size = size
@@ -189,6 +187,8 @@ cdef uint64_t asker_put(
     record.flags = flags
     record.retries = retries
     record.crashes = crashes
+    # Whoever puts a task knows of no attempts but those that crashed.
+    record.attempts = crashes
     record.share = share
     record.timeout_ms = timeout_ms
     memcpy(at, &record, sizeof(TaskRecord))

@@ -25,6 +25,7 @@ cdef struct QueuedTask:
     uint32_t length
     uint32_t function
     uint16_t share                  # of a GPU, as in TaskRecord
+    uint8_t attempts                # before this one
 
 cdef struct Doer:
     PyThread_type_lock lock
@@ -41,6 +42,7 @@ cdef struct Doer:
     bint busy                       # the worker runs a task
     double busy_since
     uint64_t current                # the task that runs; 0: none
+    uint8_t attempt                 # which this is at it, from 1
     bint announced                  # STARTED was sent for it
     double idle_since
     double attendant_due            # when it looks again unless it is rung

@@ -224,6 +224,7 @@ cdef int _enqueue(Doer* self, Bale* bale) noexcept nogil:
         task.function = (<TaskRecord*> at).function
         task.length = (<TaskRecord*> at).length
         task.share = (<TaskRecord*> at).share
+        task.attempts = (<TaskRecord*> at).attempts
         at += sizeof(TaskRecord)
         task.offset = <uint32_t> (at - start)
         task.bale = bale
@@ -353,6 +354,7 @@ cdef bint _pop(Doer* self, QueuedTask* task) noexcept nogil:
         self.length -= 1
         if task.ticket:
             self.current = task.ticket
+            self.attempt = task.attempts + (task.attempts < 255)
             self.mark[0] = task.ticket
             self.announced = False
             self.unwanted = False
@@ -415,6 +417,7 @@ cdef int doer_put_outcome(
     record.length = <uint32_t> size
     record.run_us = run_us
     record.status = status
+    record.attempt = self.attempt
     PyThread_acquire_lock(self.lock, 1)
     if self.notes.first != NULL:
         notes_drop(&self.notes, ticket)

@@ -231,8 +231,8 @@ cdef class Runner:
     @property
     def attempt(self):
         """Which attempt at its task runs now, from 1; 0 while no task runs."""
-        # The top byte of the broker's token, see token_of. The worker alone writes `current`, and asks here.
-        return <int> (self.end.current >> 56)
+        # The worker alone writes both, and asks here.
+        return self.end.attempt if self.end.current else 0
 
     @property
     def share(self):

@@ -196,6 +196,7 @@ cdef packed struct TaskRecord:
     uint8_t flags
     uint8_t retries             # times an ERROR is tried again before it is handed on
     uint8_t crashes             # slots that died under it before
+    uint8_t attempts            # how often it was given out before, as far as it may have begun; above 254: 254
     uint16_t share              # of a GPU, in 1 / WHOLE_SHARE; 0: all of it
     uint32_t timeout_ms         # 0: none
 
@@ -215,7 +216,7 @@ cdef packed struct OutcomeRecord:
     uint32_t length             # of the payload that follows
     uint32_t run_us             # microseconds it ran
     uint8_t status
-    uint8_t attempt             # which attempt this was, from 1
+    uint8_t attempt             # which attempt this was, from 1, those of all brokers above included
     uint16_t spare              # 0
 
 cdef packed struct OutputRecord:

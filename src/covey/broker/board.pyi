@@ -29,6 +29,7 @@ class Board:
         flags: int = 0,
         retries: int = 0,
         crashes: int = 0,
+        attempts: int = 0,
         timeout_ms: int = 0,
         cargo: int = 0,
         length: int = 0,

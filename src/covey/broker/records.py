@@ -77,7 +77,6 @@ class VerdictRecord:
     ruling: Ruling
     asker: int
     ticket: int
-    attempt: int
     cargo: int
 
 

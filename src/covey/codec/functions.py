@@ -335,6 +335,8 @@ class FunctionBook(FunctionCache):
             references = self._setup.references.union(references or ())
             prepared = self._setup.buffers
         if luggage is not None:
+            # What another function had packed may have been edited since.
+            luggage.look()
             version = luggage.version
             trunks = luggage.gather(references or ())
             packing = Packing(data, buffers, luggage.names(references or ()), version)

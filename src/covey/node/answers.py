@@ -4,6 +4,7 @@
     status [FROM]   a table of its nodes, from that row on: an answer has an end, a cluster has none
     drain NAME      that node gets nothing more, and leaves when it has finished
     who             host and versions, as a broker asks them of a node that joins
+    memory          of its machine and of each of its slots, as a broker asks its nodes before it answers `status`
 
 Why text and JSON: people ask, a few times a day, and another version of covey may read the answer.
 
@@ -20,6 +21,8 @@ import threading
 from collections.abc import Callable, Collection, Mapping
 from typing import Any, Protocol
 
+from covey.node.census import SLOTS_SHOWN, Census, CensusLoop
+from covey.node.memory import Memory, available_memory
 from covey.node.rate import Rate
 from covey.slot import GPU
 from covey.wire.protocol import PROTOCOL
@@ -30,19 +33,16 @@ __all__ = ["Answers", "Asked"]
 _VERSION = str(sys.modules["covey"].__version__)
 # An answer has 64 KiB; a row is a few hundred bytes, and what stands around the rows has its share.
 _ROWS_BYTES = 48 * 1024
-# Of a machine with more, the rest are counted and not listed: a row must fit into an answer.
-_SLOTS_SHOWN = 200
 _NAMES_SHOWN = 2000
 
 
-class AskedLoop(Protocol):
+class AskedLoop(CensusLoop, Protocol):
     """What is needed of the loop."""
 
     name: str
 
-    def nodes(self) -> list[dict[str, Any]]: ...
     def drain(self, name: str) -> bool: ...
-    def ask(self, handle: int, text: str) -> int: ...
+    def answer(self, handle: int, text: str) -> None: ...
 
 
 class Asked(Protocol):
@@ -59,46 +59,51 @@ class Asked(Protocol):
 class Answers:
     """The answers of one node; may be asked from any thread."""
 
-    def __init__(self, node: Asked, clock: Callable[[], float], wall: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        node: Asked,
+        clock: Callable[[], float],
+        wall: Callable[[], float],
+        memory: Callable[[], Memory] = available_memory,
+    ) -> None:
         self._node = node
         self._clock = clock
         self._wall = wall
+        self._memory = memory
+        self._census = Census(node.loop, clock)
         self._begun = clock()
         self._rate = Rate(self._begun)
         self._lock = threading.Lock()
-        self._hosts: dict[int, str] = {}  # by handle; "": asked, and not answered yet
-        self._asked: dict[int, int] = {}  # the number of a question → the handle it went to
         self.leaving = False
 
     def note(self) -> None:
-        """To be called about once a second: what the rate is made of."""
+        """To be called about once a second: what the rate is made of, and who waits for a node that is silent."""
         finished = self._node.totals()["accepted"]
         with self._lock:
             self._rate.note(self._clock(), finished)
+        self._census.hurry()
 
     def meet(self) -> None:
         """Asks those who joined who they are, and forgets those who left; to be called when there is news."""
-        here = {row["handle"] for row in self._node.loop.nodes()}
-        with self._lock:
-            self._hosts = {handle: host for handle, host in self._hosts.items() if handle in here}
-            self._asked = {serial: handle for serial, handle in self._asked.items() if handle in here}
-            for handle in here - self._hosts.keys():
-                # Under the lock, or the answer could be here before its question is known.
-                serial = self._node.loop.ask(handle, "who")
-                if serial:
-                    self._hosts[handle] = ""
-                    self._asked[serial] = handle
+        self._census.meet()
 
     def hear(self, serial: int, text: str) -> None:
         """The answer to one of our own questions."""
-        said = _parsed(text)
-        with self._lock:
-            handle = self._asked.pop(serial, None)
-            if handle is not None and isinstance(said.get("host"), str):
-                self._hosts[handle] = said["host"]
+        self._census.hear(serial, text)
+
+    def take(self, handle: int, question: str) -> None:
+        """Somebody else's question, answered as soon as all is known that the answer says."""
+        if question == "status":
+            # What a table of several pages goes on with is what the first one found.
+            self._census.count(lambda: self._reply(handle, question))
+        else:
+            self._reply(handle, question)
+
+    def _reply(self, handle: int, question: str) -> None:
+        self._node.loop.answer(handle, self.answer(question))
 
     def answer(self, question: str) -> str:
-        """The answer to somebody else's question, as JSON."""
+        """The answer to somebody else's question by what is known now, as JSON."""
         word, _, rest = question.partition(" ")
         if word == "status" and (not rest or (rest.isascii() and rest.isdigit() and len(rest) < 10)):
             found = self._status(int(rest or 0))
@@ -106,6 +111,8 @@ class Answers:
             found = self._drain(rest)
         elif word == "who" and not rest:
             found = self._who()
+        elif word == "memory" and not rest:
+            found = self._own_memory()
         else:
             found = {"error": f"covey {_VERSION} cannot answer {question[:80]!r}: use the same covey on both sides"}
         return json.dumps(found)
@@ -160,23 +167,35 @@ class Answers:
             "gpus": len({slot["gpu"] for slot in slots} - {None}),
             "running": sum(int(str(slot["running"])) for slot in slots),
             "state": "draining" if self.leaving else "up" if slots else "starting",
-            "own_slots": sorted(slots, key=lambda slot: int(str(slot["number"])))[:_SLOTS_SHOWN],
+            "memory": self._machine_memory(),
+            "own_slots": _listed(slots),
         }]
 
+    def _own_memory(self) -> dict[str, object]:
+        if not self._node.count:
+            # A broker's machine runs no tasks, and what is free there is nobody's business.
+            return {"memory": None, "own_slots": []}
+        slots = [{key: slot[key] for key in ("number", "pid", "memory")} for slot in self._node.slots()]
+        return {"memory": self._machine_memory(), "own_slots": _listed(slots)}
+
+    def _machine_memory(self) -> dict[str, int] | None:
+        memory = self._memory()
+        return {"total": memory.total, "available": memory.available} if memory.total else None
+
     def _rows_below(self) -> list[dict[str, Any]]:
-        nodes = self._node.loop.nodes()
-        with self._lock:
-            hosts = dict(self._hosts)
+        known = self._census.known()
         return [{
             "name": node["name"],
             # Until it has said where it is: the name that a node gives itself is its host and its number there.
-            "host": hosts.get(node["handle"]) or str(node["name"]).partition(":")[0],
+            "host": said.host or str(node["name"]).partition(":")[0],
             "slots": sum(node["capacity"]),
             "gpus": node["capacity"][GPU],
             "running": node["running"],
             "waiting": node["queued"],
             "state": "draining" if node["draining"] else "up" if any(node["capacity"]) else "no slots",
-        } for node in nodes]
+            "memory": said.memory,
+            "own_slots": said.slots,
+        } for node, said in known]
 
     def _drain(self, name: str) -> dict[str, object]:
         before = {str(node["name"]): node for node in self._node.loop.nodes()}
@@ -186,6 +205,10 @@ class Answers:
         # Cut, because a sentence that is longer than an answer would be none.
         there = ", ".join(sorted(before))[:_NAMES_SHOWN] or "none at all"
         return {"error": f"there is no node {name[:255]!r} at {self._node.loop.name}; the nodes there: {there}"}
+
+
+def _listed(slots: list[dict[str, object]]) -> list[dict[str, object]]:
+    return sorted(slots, key=lambda slot: int(str(slot["number"])))[:SLOTS_SHOWN]
 
 
 def _page_of(rows: list[dict[str, Any]], start: int) -> tuple[list[dict[str, Any]], int | None]:
@@ -202,11 +225,3 @@ def _meant(said: str, names: Collection[str]) -> str:
     """A node that was given no name is called HOST:PID; where a host has only one, the host says enough."""
     of_host = [name for name in names if name.rpartition(":")[0] == said]
     return of_host[0] if said not in names and len(of_host) == 1 else said
-
-
-def _parsed(text: str) -> dict[str, Any]:
-    try:
-        said = json.loads(text)
-    except (ValueError, RecursionError):
-        return {}
-    return said if isinstance(said, dict) else {}

@@ -201,7 +201,7 @@ class NodeServer:
         if self._answers is None:
             return
         if verb == "query":
-            self.node.loop.answer(number, self._answers.answer(text))
+            self._answers.take(number, text)
         else:
             self._answers.hear(number, text)
 

@@ -16,7 +16,10 @@ from covey.terminal.inquiry import Inquiry, Target
 
 __all__ = ["parser", "run", "table"]
 
-_COLUMNS = ("name", "host", "slots", "gpus", "running", "state")
+_COLUMNS = ("name", "host", "slots", "gpus", "running", "state", "memory", "of each slot")
+_NUMBERS = ("slots", "gpus", "running")
+# Of more slots, the largest is named: it is the one that somebody looks for.
+_SLOTS_SHOWN = 8
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -66,13 +69,15 @@ def table(found: dict[str, Any]) -> str:
 
     >>> tasks = {"waiting": 3, "running": 1, "finished": 7}
     >>> row = {"name": "lab7", "host": "lab7", "slots": 2, "gpus": 0, "running": 1, "state": "up"}
+    >>> row["memory"] = {"total": 16 << 30, "available": 9 << 30}
+    >>> row["own_slots"] = [{"number": 1, "memory": 28 << 20}, {"number": 2, "memory": 931 << 20}]
     >>> about = {"name": "broker", "host": "login", "version": "1.0", "uptime_s": 61.0, "rate_per_s": 2.5}
     >>> print(table({**about, "slots": 2, "gpus": 0, "clients": 1, "tasks": tasks, "nodes": [row]}))
     broker on login, covey 1.0, up 1 min
     2 slots, 0 with a GPU; tasks: 3 waiting, 1 running, 7 finished; 2.5 a second; 1 asking
     <BLANKLINE>
-    name  host  slots  gpus  running  state
-    lab7  lab7      2     0        1  up
+    name  host  slots  gpus  running  state  memory                of each slot
+    lab7  lab7      2     0        1  up     9.0 of 16.0 GiB free  28, 931 MiB
     """
     tasks = found["tasks"]
     slots = f"{found['slots']} slots, {found['gpus']} with a GPU"
@@ -84,9 +89,9 @@ def table(found: dict[str, Any]) -> str:
     ]
     if not found["nodes"]:
         return "\n".join([*head, "no node is here"])
-    rows = [_COLUMNS, *(tuple(str(row[column]) for column in _COLUMNS) for row in found["nodes"])]
+    rows = [_COLUMNS, *map(_cells, found["nodes"])]
     widths = [max(len(row[i]) for row in rows) for i in range(len(_COLUMNS))]
-    numeric = [column in ("slots", "gpus", "running") for column in _COLUMNS]
+    numeric = [column in _NUMBERS for column in _COLUMNS]
     for row in rows:
         cells = [
             cell.rjust(width) if number else cell.ljust(width)
@@ -95,6 +100,19 @@ def table(found: dict[str, Any]) -> str:
         # A name comes from another machine, and a terminal obeys what it is sent.
         head.append("".join(c if c.isprintable() else "?" for c in "  ".join(cells)).rstrip())
     return "\n".join(head)
+
+
+def _cells(row: dict[str, Any]) -> tuple[str, ...]:
+    memory = row["memory"]
+    free = "" if memory is None else f"{memory['available'] / 2**30:.1f} of {memory['total'] / 2**30:.1f} GiB free"
+    return (*(str(row[column]) for column in _COLUMNS[:-2]), free, _of_each(row["own_slots"]))
+
+
+def _of_each(slots: list[dict[str, Any]]) -> str:
+    sizes = [round(slot["memory"] / 2**20) for slot in slots if slot["memory"] is not None]
+    if len(sizes) > _SLOTS_SHOWN:
+        return f"at most {max(sizes)} MiB"
+    return f"{', '.join(map(str, sizes))} MiB" if sizes else ""
 
 
 def _span(seconds: float) -> str:
