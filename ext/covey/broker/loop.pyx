@@ -18,7 +18,7 @@ from posix.unistd cimport getpid
 from covey.broker.arrivals cimport arrivals_cut_off, arrivals_receive, arrivals_unreachable
 from covey.broker.broker cimport EVERY_ROLE, Broker
 from covey.broker.desk cimport FIRST_DIAL, Farewell, desk_next_farewell, desk_port_of
-from covey.broker.peers cimport ROUTE_MAX, Peer, peers_find, peers_next_touched
+from covey.broker.peers cimport ASKING, DOING, ROUTE_MAX, Peer, peers_find, peers_next_touched
 from covey.broker.ports cimport (
     GATE, HOME, Ports, ports_answer, ports_close, ports_cuts, ports_dial, ports_init, ports_look, ports_looks,
     ports_next_time, ports_open_gate, ports_socket, ports_step, ports_unsettled, ports_wait)
@@ -148,7 +148,8 @@ cdef class Loop(Broker):
         wake_ring(&self.loop_wake)
 
     def links(self):
-        """What became of each `dial`, by number: a dict of address, state and why it is not open."""
+        """What became of each `dial`, by number: a dict of address, state, why it is not open, and whether the other end
+        has welcomed us: an open connection may yet be refused."""
         cdef Dial* dial
         cdef uint32_t i
         found = []
@@ -158,10 +159,18 @@ cdef class Loop(Broker):
                 dial = self.ports.dials[i]
                 found.append({
                     "address": dial.address.decode(), "state": LINK_STATES[dial.state], "tries": dial.tries,
-                    "why": dial.why.decode(errors="replace"), "port": FIRST_DIAL + i})
+                    "why": dial.why.decode(errors="replace"), "port": FIRST_DIAL + i, "joined": self._has_joined(FIRST_DIAL + i)})
         finally:
             PyThread_release_lock(self.lock)
         return found
+
+    cdef bint _has_joined(self, uint32_t port) noexcept nogil:
+        cdef uint8_t route[2]
+        cdef int32_t peer
+        route[0] = <uint8_t> port
+        route[1] = <uint8_t> (port >> 8)
+        peer = peers_find(&self.desk.peers, route, 2)
+        return peer >= 0 and (self.desk.peers.rows[peer].state == ASKING or self.desk.peers.rows[peer].state == DOING)
 
     def strangers(self):
         """Who did not get in at the gate: how many keys were refused, from which address the last one came, how many

@@ -65,7 +65,7 @@ def _at_broker(where: str | os.PathLike[str]) -> Elsewhere:
     name = os.fspath(where)
     if not file.addresses:
         raise ValueError(f"the connection file {name} names no address yet: start its broker first")
-    return Elsewhere(tuple(Machine(name, address) for address in file.addresses), file.keys("client"), True)
+    return Elsewhere(tuple(Machine.of_broker(name, address) for address in file.addresses), file.keys("client"), True)
 
 
 def _piped(machine: str, named_pipe: bool | str, system: str = os.name) -> Machine:

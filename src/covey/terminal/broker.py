@@ -37,7 +37,7 @@ def run(arguments: Sequence[str]) -> int:
         above = ConnectionFile.read(chosen.connect)
         if not above.addresses:
             raise CoveyError(f"the connection file {chosen.connect} names no address yet: start its broker first")
-        upstream = ([Machine(chosen.connect, address) for address in above.addresses], above.keys("node"))
+        upstream = ([Machine.of_broker(chosen.connect, address) for address in above.addresses], above.keys("node"))
     server = NodeServer(
         detect_offer(max_cpu=0, max_gpu=0),
         gate=Gate(tuple(map(_bindable, wanted)), keys),

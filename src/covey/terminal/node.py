@@ -85,7 +85,7 @@ def _server(chosen: Namespace, offer: Offer) -> tuple[NodeServer, str]:
         raise CoveyError("say --listen to wait for callers, or --connect FILE to dial a broker (COVEY_CONNECTION names "
                          "no file either)")
     file = ConnectionFile.read(path)
-    machines = [Machine(path, address) for address in file.addresses]
+    machines = [Machine.of_broker(path, address) for address in file.addresses]
     if not machines:
         raise CoveyError(f"the connection file {path} names no address yet: start its broker first")
-    return NodeServer(offer, upstream=(machines, file.keys("node")), name=chosen.name), f"for the broker of {path}"
+    return NodeServer(offer, upstream=(machines, file.keys("node")), name=chosen.name), f"for {machines[0].written}"
