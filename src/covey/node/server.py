@@ -129,6 +129,8 @@ class NodeServer:
             if error.errno == errno.EADDRINUSE:
                 who = occupant_of(port) or "another process"
                 raise PlaceTaken(f"port {port} is in use by {who}: stop it, or choose another port") from None
+            if error.errno == errno.EACCES:
+                raise CoveyError(f"this user may not listen at port {port}: choose one above 1023") from None
             if error.errno == errno.ENODEV or error.errno == errno.EADDRNOTAVAIL:
                 raise CoveyError(
                     f"{gate.addresses[0]} is no address of this machine: name one that it has, or '*'"

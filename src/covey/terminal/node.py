@@ -19,6 +19,7 @@ from covey.node.machines import PORT, Machine
 from covey.node.offer import Offer, detect_offer
 from covey.node.pipes import pipe_address
 from covey.node.server import Gate, NodeServer, bridge_gate
+from covey.terminal.listening import checked_listen
 
 __all__ = ["parser", "run"]
 
@@ -77,6 +78,7 @@ def _server(chosen: Namespace, offer: Offer) -> tuple[NodeServer, str]:
         server = NodeServer(offer, gate=bridge_gate(pipe, Secret.find), pipe=pipe, name=chosen.name)
         return server, f"at the named pipe {chosen.named_pipe}"
     if chosen.listen:
+        checked_listen(chosen.listen)
         keys = Secret.find().keys()
         server = NodeServer(offer, gate=Gate((chosen.listen,), keys), name=chosen.name)
         return server, f"at {server.addresses[0]}, key {fingerprint_of(keys.broker.public)}"
