@@ -141,7 +141,8 @@ class LocalNode:
         _nodes.add(self)
 
     def __repr__(self) -> str:
-        return f"<LocalNode of {self.count} slots at {self.address}{', closed' if self._closed else ''}>"
+        count = f"{self.count} slot{'s' * (self.count != 1)}"
+        return f"<LocalNode of {count} at {self.address}{', closed' if self._closed else ''}>"
 
     @property
     def count(self) -> int:

@@ -27,12 +27,14 @@ __all__ = ["parser", "run"]
 def run(arguments: Sequence[str]) -> int:
     """`covey node …`."""
     chosen = parser().parse_args(arguments)
+    clipped: list[str] = []
     try:
         offer = detect_offer(
             max_cpu=chosen.max_cpu,
             max_gpu=chosen.max_gpu,
             min_gpu_memory=chosen.min_gpu_memory,
             limit=settings_module.read().max_cpu,
+            say=clipped.append,
         )
         if chosen.detect:
             said = json.dumps(offer.as_dict(), indent=2) if chosen.json else "\n".join(offer.lines())
@@ -41,7 +43,8 @@ def run(arguments: Sequence[str]) -> int:
         server, where = _server(chosen, offer)
     except ValueError as error:
         raise CoveyError(str(error)) from None
-    said = f"covey node: {server.node.count} slots, {where}; Ctrl-C ends this\n"
+    count = f"{server.node.count} slot{'s' * (server.node.count != 1)}"
+    said = f"covey node: {count}, {where}; Ctrl-C ends this\n" + "".join(f"note: {note}\n" for note in clipped)
     server.run(lambda: sys.stderr.write(said))
     return 0
 

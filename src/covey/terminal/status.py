@@ -69,17 +69,18 @@ def table(found: dict[str, Any]) -> str:
     >>> about = {"name": "broker", "host": "login", "version": "1.0", "uptime_s": 61.0, "rate_per_s": 2.5}
     >>> print(table({**about, "slots": 2, "gpus": 0, "clients": 1, "tasks": tasks, "nodes": [row]}))
     broker on login, covey 1.0, up 1 min
-    2 slots, 0 with a GPU; tasks: 3 waiting, 1 running, 7 finished; 2.5 a second; 1 asking
+    2 slots, 0 with a GPU; tasks (a bundle of calls is one): 3 waiting, 1 running, 7 finished; 2.5 a second; 1 asking
     <BLANKLINE>
     name  host  slots  gpus  running  state
     lab7  lab7      2     0        1  up
     """
     tasks = found["tasks"]
-    slots = f"{found['slots']} slots, {found['gpus']} with a GPU"
+    slots = f"{found['slots']} slot{'s' * (found['slots'] != 1)}, {found['gpus']} with a GPU"
     counts = f"{tasks['waiting']} waiting, {tasks['running']} running, {tasks['finished']} finished"
+    pace = f"{_rate(found['rate_per_s'])} a second"
     head = [
         f"{found['name']} on {found['host']}, covey {found['version']}, up {_span(found['uptime_s'])}",
-        f"{slots}; tasks: {counts}; {found['rate_per_s']:.3g} a second; {found['clients']} asking",
+        f"{slots}; tasks (a bundle of calls is one): {counts}; {pace}; {found['clients']} asking",
         "",
     ]
     if not found["nodes"]:
@@ -95,6 +96,10 @@ def table(found: dict[str, Any]) -> str:
         # A name comes from another machine, and a terminal obeys what it is sent.
         head.append("".join(c if c.isprintable() else "?" for c in "  ".join(cells)).rstrip())
     return "\n".join(head)
+
+
+def _rate(rate: float) -> str:
+    return f"{rate:,.0f}" if rate >= 100 else f"{rate:.3g}"
 
 
 def _span(seconds: float) -> str:
