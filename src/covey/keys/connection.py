@@ -81,7 +81,7 @@ class ConnectionFile:
         else:
             origin = path
             try:
-                found = _maybe_connection(read_private(path, _WHAT), origin)
+                found = _maybe_connection(read_private(path, _WHAT, _is_connection), origin)
             except FileNotFoundError:
                 raise KeyRefused(f"{_WHAT} {path} is not there: start `covey broker {path}`, make it with `covey keys "
                                  "new`, or copy it from where the broker runs") from None
@@ -232,6 +232,10 @@ def _maybe_connection(data: bytes, origin: str) -> ConnectionFile | int | None:
     texts = (found.name, found.host, found.version)
     sound = type(found.protocol) is int and all(isinstance(text, str) and text.isprintable() for text in texts)
     return found if sound and pairs and isinstance(content["addresses"], list) else None
+
+
+def _is_connection(data: bytes) -> bool:
+    return _maybe_connection(data, "") is not None
 
 
 def _key(text: str) -> bytes:

@@ -18,8 +18,8 @@ __all__ = ["Counted", "resolve_count", "say_once"]
 
 @dataclass(frozen=True, slots=True)
 class Counted:
-    """How many there are, what says so (for the sentence that a clipped count gets), and, a sentence each, what else was
-    said about it and could not be followed."""
+    """How many there are, what says so (for the sentence that a clipped count gets), and, a sentence each, what else
+    was said about it and could not be followed."""
 
     count: int
     because: str
