@@ -9,7 +9,9 @@ from covey.client.where import elsewhere
 from covey.settings import Settings
 
 
-@pytest.mark.parametrize(("named_pipe", "called"), [("fits", "the named pipe 'fits'"), (True, "the named pipe 'covey'")])
+@pytest.mark.parametrize(
+    ("named_pipe", "called"), [("fits", "the named pipe 'fits'"), (True, "the named pipe 'covey'")]
+)
 def test_a_named_pipe_is_called_one(
     named_pipe: bool | str, called: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -173,10 +173,10 @@ cdef class Loop(Broker):
         return peer >= 0 and (self.desk.peers.rows[peer].state == ASKING or self.desk.peers.rows[peer].state == DOING)
 
     def strangers(self):
-        """Who did not get in at the gate: how many keys were refused, from which address the last one came, how many
-        gave up or were given up before they had shown a key that could be read."""
+        """Who did not get in at the gate: how many keys were refused, from which address the last of all came (empty: not
+        known), how many gave up or were given up before they had shown a key that could be read."""
         return (
-            self.ports.zap.refused, self.ports.zap.refused_from.decode(errors="replace"), self.ports.broken_off)
+            self.ports.zap.refused, self.ports.zap.refused_from.decode(errors="replace"), self.ports.callers.broken_off)
 
     def run(self):
         """Moves messages until `stop`, then closes the sockets; holds no GIL for all of that time."""

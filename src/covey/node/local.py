@@ -163,7 +163,7 @@ class LocalNode:
         return self._native_loop().open_gate(addresses, secret, allowed)
 
     def strangers(self) -> tuple[int, str, int]:
-        """Who was kept out at the gate: keys refused, from where the last, handshakes that never showed a key."""
+        """Who was kept out at the gate: keys refused, from where the last of all, handshakes without a key."""
         return self._native_loop().strangers()
 
     def turned_away(self) -> tuple[int, str]:

@@ -227,7 +227,7 @@ class NodeServer:
             _log.warning(
                 "somebody%s with another key, or no covey at all, was kept out (%s by now). If it is yours, give "
                 "it this machine's key file; the fingerprint here is %s",
-                f" at {where}" if refused > 1 else "", _times(count), fingerprint_of(self._gate.keys.broker.public),
+                f" at {where}" if where else "", _times(count), fingerprint_of(self._gate.keys.broker.public),
             )
 
     def _tell_of_turned_away(self) -> None:
