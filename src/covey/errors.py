@@ -178,13 +178,23 @@ class PlaceTaken(CoveyError, OSError):
 
 
 class NobodyThere(CoveyError, ConnectionError):
-    """None of the machines is there, and no slot of this one was wanted; says of each why."""
+    """None of the machines is there, or not the broker of a connection file, and no slot of this machine was wanted;
+    says of each why.
 
-    def __init__(self, missing: Mapping[str, str]) -> None:
-        super().__init__(dict(missing))
+    >>> print(NobodyThere({"the broker of lab.json": "nobody listens there"}, "lab.json"))
+    the broker of lab.json is not there: nobody listens there; see that it runs, and that lab.json is the file it wrote
+    """
+
+    def __init__(self, missing: Mapping[str, str], file: str = "") -> None:
+        super().__init__(dict(missing), file)
 
     def __str__(self) -> str:
-        reasons = _listed(tuple(f"{machine}: {why}" for machine, why in self.args[0].items()))
+        missing, file = self.args
+        if file:
+            reasons = "; ".join(f"{broker} is not there: {why}" for broker, why in missing.items())
+            whence = "what was read from standard input" if file == "-" else file
+            return f"{reasons}; see that it runs, and that {whence} is the file it wrote"
+        reasons = _listed(tuple(f"{machine}: {why}" for machine, why in missing.items()))
         return f"none of the machines is there, and this one computes nothing (max_cpu=0):{reasons}"
 
 

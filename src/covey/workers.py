@@ -61,7 +61,9 @@ def funworker(
         keys = Secret.find(authkey, settings=settings).keys()
         server = NodeServer(offer, gate=Gate((f"tcp://{bind}:{port or PORT}",), keys), name=name)
         where = f"{server.addresses[0]}, key {fingerprint_of(keys.broker.public)}"
-    said = f"covey: {server.node.count} slots listen at {where}; Ctrl-C ends this\n"
+    count = server.node.count
+    slots = "1 slot listens" if count == 1 else f"{count} slots listen"
+    said = f"covey: {slots} at {where}; Ctrl-C ends this\n"
     server.run(lambda: sys.stderr.write(said))
 
 

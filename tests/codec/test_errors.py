@@ -34,6 +34,7 @@ SAMPLES: list[errors.CoveyError] = [
     errors.BadSetting("a"),
     errors.KeyRefused("a"),
     errors.NobodyThere({"lab7": "nobody listens there"}),
+    errors.NobodyThere({"the broker of lab.json": "nobody listens there"}, "lab.json"),
     errors.PlaceTaken("a"),
 ]
 

@@ -69,6 +69,7 @@ def test_shutdown_is_for_good():
         ({"port": 0}, ValueError, "from 1 to 65535"),
         ({"port": "2718"}, ValueError, "from 1 to 65535"),
         ({"named_pipe": 3}, TypeError, "True or a name"),
+        ({"machines": ["localhost"], "named_pipe": "x", "port": 3}, ValueError, "at a port or at a named pipe"),
         ({"shared_data": [1]}, TypeError, "a dict is needed"),
         ({"executor": 4}, TypeError, "an Executor is needed"),
         ({"gpu_policy": "some"}, ValueError, "'no_gpu', 'prefer_gpu', 'require_all'"),

@@ -140,6 +140,14 @@ def test_a_torn_key_file_is_refused(tmp_path: Path, text: bytes) -> None:
                                  "anew, or remove it and make another with `covey keys new`")
 
 
+def test_somebodys_other_file_is_no_key_file(tmp_path: Path) -> None:
+    path = key_file(tmp_path, b"root:x:0:0:root:/root:/bin/sh\n")
+    path.chmod(0o644)
+    with pytest.raises(KeyRefused) as caught:
+        Secret.read(path)
+    assert str(caught.value) == f"the key file {path} is none that covey wrote: name the right file"
+
+
 def test_an_edited_key_file_is_read(tmp_path: Path) -> None:
     assert Secret.read(key_file(tmp_path, ROOT.hex().upper().encode() + b"\r\n")) == Secret(ROOT)
 

@@ -50,11 +50,12 @@ def test_a_broker_waits_for_nodes_and_for_the_broker_above(lab: Lab) -> None:
     above = str(lab.folder / "above.json")
     ConnectionFile.of(lab.secret, [f"tcp://{lab.beta.ip}:{PORT}"], protocol=PROTOCOL, version="0").write(above)
     lonely, path = lab.broker(lab.alpha, "--connect", above)
-    lonely.wait_said("above.json is not there: nobody listens there .*; it joins when it comes")
+    lonely.wait_said("above.json is not there: nobody listens there .*; it is joined when it comes")
     lab.node_of(lab.gamma, path)
     with lab.alpha.client(path) as client:
         assert places(client) == {"gamma"}
         lab.broker(lab.beta, file="above.json")
+        lonely.wait_said("above.json is there now")
         with lab.beta.client(above) as higher:
             assert places(higher) == {"gamma"}
 

@@ -71,6 +71,7 @@ def test_a_key_that_differs_is_said_on_both_sides(lab: Lab) -> None:
     assert other.fingerprint in there
     assert "key file" in there
     assert lab.secret.fingerprint in here
+    assert f"somebody at {lab.alpha.ip} with" in here
     assert "key file" in here
 
 

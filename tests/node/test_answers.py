@@ -224,6 +224,18 @@ def test_drain_takes_a_host_that_has_one_node() -> None:
     assert loop.drained == ["a:7", "b"]
 
 
+def test_drain_takes_the_host_of_a_node_with_a_name() -> None:
+    loop = PretendedLoop(below=[node_row("desk", 1), node_row("b", 2)])
+    answers = answers_of(PretendedNode(loop))
+    answers.meet()
+    answers.hear(1, '{"host": "lab7"}')
+    assert json.loads(answers.answer("drain lab7")) == {"drained": "desk", "running": 1}
+
+
+def test_who_asks_is_not_counted() -> None:
+    assert json.loads(answers_of(PretendedNode()).answer("status"))["clients"] == 1
+
+
 def test_the_rate_is_that_of_the_last_seconds() -> None:
     clock, node = Clock(), PretendedNode()
     answers = answers_of(node, clock)

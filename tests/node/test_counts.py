@@ -21,7 +21,7 @@ def test_counts(asked: int | None, count: int) -> None:
 
 
 def test_a_count_that_leaves_nothing() -> None:
-    with pytest.raises(ValueError, match=r"max_cpu=-4 means all CPUs but 4, and only 4 may be used here"):
+    with pytest.raises(ValueError, match=r"max_cpu=-4 means all CPUs but 4, and only 4 may be used here \(a test\)"):
         resolve_count(-4, Counted(4, "a test"))
 
 
@@ -43,4 +43,4 @@ def test_too_many_are_clipped_and_it_is_said_once_at_the_users_line() -> None:
 
 @pytest.mark.parametrize(("asked", "present", "count"), [(-1, 1, 0), (-1, 0, 0), (-3, 2, 0), (-1, 4, 3), (0, 0, 0)])
 def test_all_but_n_gpus_may_leave_none(asked: int, present: int, count: int) -> None:
-    assert resolve_count(asked, Counted(present, "a test"), name="max_gpu", what="GPUs", least=-4) == count
+    assert resolve_count(asked, Counted(present, "a test"), name="max_gpu", what="GPUs", may_be_none=True) == count

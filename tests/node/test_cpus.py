@@ -105,6 +105,25 @@ def test_limit_of_the_settings(tmp_path: Path, limit: int | None, cpus: int) -> 
     assert available_cpus(root=str(tmp_path), environment={}, limit=limit).count == cpus
 
 
+@pytest.mark.parametrize(
+    ("environment", "limit", "note"),
+    [
+        ({"PYTHON_CPU_COUNT": "many"}, None, "PYTHON_CPU_COUNT=many is no number of CPUs, and is ignored"),
+        ({"PYTHON_CPU_COUNT": "default"}, None, ""),
+        ({"SLURM_CPUS_PER_TASK": "-2", "SLURM_CPUS_ON_NODE": "8"}, None, "SLURM_CPUS_PER_TASK=-2 is no number of"),
+        ({}, 0, "COVEY_MAX_CPU=0 leaves none of 64 CPUs (the CPUs this process may run on), so one is used"),
+        ({}, -64, "COVEY_MAX_CPU=-64 leaves none of 64 CPUs"),
+        ({}, 100, ""),
+    ],
+)
+def test_what_is_not_followed_is_noted(
+    tmp_path: Path, environment: dict[str, str], limit: int | None, note: str
+) -> None:
+    notes = available_cpus(root=str(tmp_path), environment=environment, limit=limit).notes
+    assert len(notes) == bool(note)
+    assert "".join(notes).startswith(note)
+
+
 def test_this_machine_has_a_cpu() -> None:
     assert available_cpus().count >= 1
 

@@ -90,7 +90,7 @@ def test_it_starts_at_once_and_closes_in_order(make_node: MakeNode, tmp_path: Pa
     assert stat.S_IMODE((folder / "outfit").stat().st_mode) == 0o600
     assert len(node.address) < 100
     assert node.inproc.startswith("inproc://covey-")
-    assert "1 slots" in repr(node)
+    assert "of 1 slot at" in repr(node)
     node.start()
     wait_up(node, tmp_path)
     assert node.totals() == {"doers": 1}

@@ -10,6 +10,7 @@ import pytest
 
 from covey.errors import CoveyError, NobodyThere
 from covey.node import machines as page
+from covey.node.absences import Slotless, sentence_of, why_missing
 from covey.node.machines import Machine, Machines
 from waiting import wait_until
 
@@ -21,6 +22,8 @@ class FakeLoop:
         self.news_fd, self._bell = os.pipe()
         os.set_blocking(self.news_fd, False)
         self.present = False
+        self.capacity = [1, 0, 0]
+        self.asks = True
         self.looked = 0
 
     def ring(self) -> None:
@@ -33,16 +36,18 @@ class FakeLoop:
             os.read(self.news_fd, 1)
 
     def dial(self, address: str, asks: bool, keys: object = None) -> int:
+        self.asks = asks
         return 0
 
     def redirect(self, link: int, address: str) -> None: ...
 
     def links(self) -> list[dict[str, Any]]:
-        return [{"port": 2, "why": "" if self.present else "nobody listens there"}]
+        return [{"port": 2, "why": "" if self.present else "nobody listens there", "joined": self.present}]
 
     def nodes(self) -> list[dict[str, Any]]:
         self.looked += 1
-        return [{"port": 2, "capacity": [1, 0, 0]}] if self.present else []
+        # Whoever is above is no doer of ours.
+        return [{"port": 2, "name": "there", "capacity": self.capacity}] if self.present and self.asks else []
 
     def close(self) -> None:
         os.close(self.news_fd)
@@ -56,9 +61,13 @@ def loop() -> Iterator[FakeLoop]:
     loop.close()
 
 
-def watch(loop: FakeLoop, told: list[CoveyError], *, asks: bool) -> Machines:
+LAB = Machine("lab", "tcp://10.0.0.7:2718")
+BROKER = Machine.of_broker("lab.json", "tcp://10.0.0.7:2718")
+
+
+def watch(loop: FakeLoop, told: list[CoveyError], *, asks: bool, machine: Machine = LAB) -> Machines:
     machines = Machines(loop, told.append)
-    machines.dial(Machine("lab", "tcp://10.0.0.7:2718"), asks=asks, keys=None)
+    machines.dial(machine, asks=asks, keys=None)
     machines.start()
     return machines
 
@@ -70,7 +79,8 @@ def test_nobody_there_is_an_error_for_one_who_asks(
     monkeypatch.setattr(page, "PATIENCE", 0.0)
     told: list[CoveyError] = []
     machines = watch(loop, told, asks=asks)
-    wait_until(lambda: loop.looked > 1)
+    wait_until(lambda: loop.looked)
+    loop.ring()
     machines.close()
     assert [type(error) for error in told] == [NobodyThere] * asks
 
@@ -86,3 +96,61 @@ def test_one_that_was_there_is_waited_for(loop: FakeLoop, monkeypatch: pytest.Mo
     machines.close()
     assert told == []
     assert machines.missing() == {"lab": "nobody listens there"}
+
+
+def test_a_broker_above_is_there_while_it_is_joined(
+    loop: FakeLoop, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(page, "PATIENCE", 0.0)
+    loop.present = True
+    machines = watch(loop, [], asks=False, machine=BROKER)
+    wait_until(lambda: loop.looked)
+    loop.ring()
+    assert caplog.messages == []
+    for present in (False, True):
+        loop.present = present
+        loop.ring()
+        loop.ring()
+    machines.close()
+    assert caplog.messages == [
+        "the broker of lab.json is not there: nobody listens there (tcp://10.0.0.7:2718); it is joined when it comes",
+        "the broker of lab.json is there now",
+    ]
+
+
+def test_a_broker_without_slots_is_named_to_who_asks(
+    loop: FakeLoop, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(page, "PATIENCE", 0.0)
+    loop.present, loop.capacity = True, [0, 0, 0]
+    machines = watch(loop, [], asks=True, machine=BROKER)
+    wait_until(lambda: loop.looked)
+    loop.ring()
+    machines.close()
+    assert caplog.messages == [
+        "the broker there has no slots yet; calls wait until a node joins it: covey node --connect lab.json"
+    ]
+
+
+def test_a_broker_that_has_had_slots_is_named_again() -> None:
+    brokers = Slotless(4.0)
+    assert (brokers.overdue(["a"], 1.0), brokers.next_time) == ([], 5.0)
+    assert (brokers.overdue(["a"], 5.0), brokers.next_time) == (["a"], float("inf"))
+    assert brokers.overdue([], 6.0) == brokers.overdue(["a"], 7.0) == []
+    assert brokers.overdue(["a"], 11.0) == ["a"]
+
+
+@pytest.mark.parametrize(
+    ("why", "broker", "said"),
+    [
+        ("it refused our key", False, "lab7 (at) refuses our key, the one here (fingerprint 1a2b): copy the key file"),
+        (
+            "it hung up during the handshake: its key differs from ours, or it is no covey at all",
+            True,
+            "lab7 (at) has another key than the one here (fingerprint 1a2b), or is no covey at all: copy the broker's",
+        ),
+        ("a node of its name is connected already, most likely", False, "lab7 (at) is one machine with another"),
+    ],
+)
+def test_what_is_said_where_more_is_known(why: str, broker: bool, said: str) -> None:
+    assert sentence_of("lab7", "at", why_missing(why, "1a2b", broker=broker), broker=broker).startswith(said)

@@ -81,6 +81,25 @@ def test_no_gpu_means_that_nothing_of_one_is_imported(tmp_path: Path) -> None:
     subprocess.run([sys.executable, "-c", code], check=True, timeout=30)
 
 
+def test_all_but_one_gpu_of_none_is_none(offer: MakeOffer) -> None:
+    assert offer([], max_gpu=-1).gpus == ()
+
+
+def test_what_is_clipped_or_ignored_is_a_note(offer: MakeOffer) -> None:
+    said: list[str] = []
+    made = offer([], max_cpu=1000, limit=0, say=said.append)
+    assert said == ["max_cpu=1000 is more than the 1 available (COVEY_MAX_CPU): using those"]
+    assert made.lines()[3:] == [
+        "note    COVEY_MAX_CPU=0 leaves none of 4 CPUs (the CPUs this process may run on), so one is used",
+        f"note    {said[0]}",
+    ]
+
+
+def test_a_refusal_names_the_setting_that_left_so_few(offer: MakeOffer) -> None:
+    with pytest.raises(ValueError, match=r"only 1 may be used here \(COVEY_MAX_CPU\)"):
+        offer(max_cpu=-1, limit=1)
+
+
 def test_more_gpus_than_there_are_is_clipped_and_said(offer: MakeOffer) -> None:
     with pytest.warns(UserWarning, match=r"max_gpu=3 is more than the 2 available \(NVML\): using those"):
         assert len(offer(max_gpu=3).gpus) == 2
@@ -94,7 +113,7 @@ def test_nonsense(offer: MakeOffer, asked: object) -> None:
 
 def test_what_people_are_shown(offer: MakeOffer) -> None:
     assert offer(max_cpu=3, max_gpu=1).lines() == [
-        "CPUs    3 of 4 (the CPUs this process may run on)",
+        "CPUs    3 of 4 (max_cpu=3, of the CPUs this process may run on)",
         "GPUs    1 (NVML)",
         "        GPU-a  Big, 39.0 of 40.0 GiB free",
         "memory  4.0 of 16.0 GiB free (the memory of this machine)",

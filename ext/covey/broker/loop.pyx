@@ -160,7 +160,8 @@ cdef class Loop(Broker):
         wake_ring(&self.loop_wake)
 
     def links(self):
-        """What became of each `dial`, by number: a dict of address, state and why it is not open."""
+        """What became of each `dial`, by number: a dict of address, state, why it is not open, and whether the other end
+        has welcomed us: an open connection may yet be refused."""
         cdef Dial* dial
         cdef uint32_t i
         found = []
@@ -170,16 +171,24 @@ cdef class Loop(Broker):
                 dial = self.ports.dials[i]
                 found.append({
                     "address": dial.address.decode(), "state": LINK_STATES[dial.state], "tries": dial.tries,
-                    "why": dial.why.decode(errors="replace"), "port": FIRST_DIAL + i})
+                    "why": dial.why.decode(errors="replace"), "port": FIRST_DIAL + i, "joined": self._has_joined(FIRST_DIAL + i)})
         finally:
             PyThread_release_lock(self.lock)
         return found
 
+    cdef bint _has_joined(self, uint32_t port) noexcept nogil:
+        cdef uint8_t route[2]
+        cdef int32_t peer
+        route[0] = <uint8_t> port
+        route[1] = <uint8_t> (port >> 8)
+        peer = peers_find(&self.desk.peers, route, 2)
+        return peer >= 0 and (self.desk.peers.rows[peer].state == ASKING or self.desk.peers.rows[peer].state == DOING)
+
     def strangers(self):
-        """Who did not get in at the gate: how many keys were refused, from which address the last one came, how many
-        gave up or were given up before they had shown a key that could be read."""
+        """Who did not get in at the gate: how many keys were refused, from which address the last of all came (empty: not
+        known), how many gave up or were given up before they had shown a key that could be read."""
         return (
-            self.ports.zap.refused, self.ports.zap.refused_from.decode(errors="replace"), self.ports.broken_off)
+            self.ports.zap.refused, self.ports.zap.refused_from.decode(errors="replace"), self.ports.callers.broken_off)
 
     def run(self):
         """Moves messages until `stop`, then closes the sockets; holds no GIL for all of that time."""

@@ -11,8 +11,9 @@ become sockets. Encryption, and who may come in, are settled here, before a byte
 May not know: what a message says. Guarantees: the gate takes no connection before its keys are watched; the gate and the
 dials share a context with nobody, so no other code of the process can answer for us. One thread.
 """
-from libc.stdint cimport uint8_t, uint32_t, uint64_t
+from libc.stdint cimport uint8_t, uint32_t
 
+from covey.link.callers cimport Callers
 from covey.link.dial cimport CurveKeys, Dial
 from covey.link.wake cimport Wake
 from covey.link.zap cimport Zap
@@ -27,7 +28,7 @@ cdef struct Ports:
     void* gate
     void* gate_monitor
     Zap zap
-    uint64_t broken_off             # handshakes at the gate that failed before there was a key to ask about
+    Callers callers                 # those whose handshake failed before there was a key to ask about
     uint64_t cut                    # connections at the gate that have ended; whose, libzmq does not say
     Dial** dials                    # port FIRST_DIAL + i; owned; HUNG_UP ones are used again
     uint32_t dial_count

@@ -1,14 +1,17 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """See ports.pxd, the contents page."""
 from libc.math cimport INFINITY
-from libc.stdint cimport int64_t
+from libc.stdint cimport int64_t, uint64_t
 from libc.stdlib cimport free, malloc, realloc
-from libc.string cimport memset
+from libc.string cimport memcpy, memset, strlen
 
 from covey.broker.desk cimport FIRST_DIAL
+from covey.link.callers cimport callers_hear
 from covey.link.dial cimport DIALLING, HUNG_UP, NOTHING_NEW, OPEN, OPENED, dial_free, dial_init, dial_next_time, dial_step, monitor_next
 from covey.link.libzmq cimport (
-    ZMQ_BACKLOG, ZMQ_CURVE_SECRETKEY, ZMQ_CURVE_SERVER, ZMQ_EVENT_DISCONNECTED, ZMQ_EVENT_HANDSHAKE_FAILED_NO_DETAIL, ZMQ_EVENT_HANDSHAKE_FAILED_PROTOCOL,
+    ZMQ_BACKLOG, ZMQ_CURVE_SECRETKEY, ZMQ_CURVE_SERVER,
+    ZMQ_EVENT_ACCEPTED, ZMQ_EVENT_DISCONNECTED,
+    ZMQ_EVENT_HANDSHAKE_FAILED_NO_DETAIL, ZMQ_EVENT_HANDSHAKE_FAILED_PROTOCOL,
     ZMQ_FD, ZMQ_HANDSHAKE_IVL, ZMQ_HEARTBEAT_IVL, ZMQ_HEARTBEAT_TIMEOUT,
     ZMQ_HEARTBEAT_TTL, ZMQ_IPV6, ZMQ_LINGER, ZMQ_MAX_SOCKETS, ZMQ_MAXMSGSIZE, ZMQ_PAIR, ZMQ_RCVHWM, ZMQ_ROUTER, ZMQ_ROUTER_MANDATORY,
     ZMQ_SNDHWM, ZMQ_ZAP_DOMAIN, zmq)
@@ -130,7 +133,8 @@ cdef int ports_open_gate(Ports* self, const uint8_t* secret, bint ipv6) noexcept
     _set(self.gate_monitor, ZMQ_LINGER, 0)
     if zmq.socket_monitor(
             self.gate, b"inproc://gate-monitor",
-            ZMQ_EVENT_DISCONNECTED | ZMQ_EVENT_HANDSHAKE_FAILED_NO_DETAIL | ZMQ_EVENT_HANDSHAKE_FAILED_PROTOCOL) < 0:
+            ZMQ_EVENT_ACCEPTED | ZMQ_EVENT_DISCONNECTED | ZMQ_EVENT_HANDSHAKE_FAILED_NO_DETAIL
+            | ZMQ_EVENT_HANDSHAKE_FAILED_PROTOCOL) < 0:
         return -1
     return zmq.connect(self.gate_monitor, b"inproc://gate-monitor")
 
@@ -171,21 +175,25 @@ cdef int ports_step(Ports* self, uint32_t dial, double now) noexcept nogil:
 
 
 cdef bint ports_answer(Ports* self) noexcept nogil:
-    cdef uint64_t before = self.zap.refused + self.broken_off
+    cdef uint64_t before = self.zap.refused + self.callers.broken_off
+    cdef const char* address
     cdef int event
+    cdef int value
     if self.zap.socket != NULL and self.look[ZAP_PLACE]:
         self.look[ZAP_PLACE] = 0
         zap_answer(&self.zap)
     if self.gate_monitor != NULL and self.look[MONITOR_PLACE]:
         self.look[MONITOR_PLACE] = 0
-        event = monitor_next(self.gate_monitor)
-        while event:
+        while True:
+            event = monitor_next(self.gate_monitor, &value)
+            if event == 0:
+                break
             if event == ZMQ_EVENT_DISCONNECTED:
                 self.cut += 1
-            else:
-                self.broken_off += 1
-            event = monitor_next(self.gate_monitor)
-    return self.zap.refused + self.broken_off != before
+            address = callers_hear(&self.callers, event, value)
+            if address != NULL:
+                memcpy(self.zap.refused_from, address, strlen(address) + 1)
+    return self.zap.refused + self.callers.broken_off != before
 
 
 cdef double ports_next_time(const Ports* self) noexcept nogil:

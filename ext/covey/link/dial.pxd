@@ -52,7 +52,7 @@ cdef int dial_step(Dial* self, void* context, double now) noexcept nogil
 # Ends the connection, to be dialled again after at least `patience` seconds; `why` NULL leaves what was said.
 cdef void dial_end(Dial* self, const char* why, double patience, double now) noexcept nogil
 cdef void dial_hang_up(Dial* self) noexcept nogil
-# The next event that a monitor tells of, 0 for none.
-cdef int monitor_next(void* monitor) noexcept nogil
+# The next event that a monitor tells of, with its value; 0 for none.
+cdef int monitor_next(void* monitor, int* value) noexcept nogil
 # When it wants to be looked at though nothing happens; infinity: never.
 cdef double dial_next_time(const Dial* self) noexcept nogil

@@ -108,7 +108,7 @@ cdef void _begin(Dial* self, void* context, double now) noexcept nogil:
     self.when = now + TRY
 
 
-cdef int monitor_next(void* monitor) noexcept nogil:
+cdef int monitor_next(void* monitor, int* value) noexcept nogil:
     cdef ZmqMessage message
     cdef uint16_t event = 0
     cdef bint more
@@ -116,8 +116,10 @@ cdef int monitor_next(void* monitor) noexcept nogil:
     if zmq.msg_recv(&message, monitor, ZMQ_DONTWAIT) < 0:
         zmq.msg_close(&message)
         return 0
-    if zmq.msg_size(&message) >= sizeof(event):
+    value[0] = 0
+    if zmq.msg_size(&message) >= sizeof(event) + sizeof(int):
         memcpy(&event, zmq.msg_data(&message), sizeof(event))
+        memcpy(value, <char*> zmq.msg_data(&message) + sizeof(event), sizeof(int))
     more = zmq.msg_more(&message)
     zmq.msg_close(&message)
     while more:
@@ -138,6 +140,7 @@ cdef int _ended(Dial* self, const char* why, double now) noexcept nogil:
 
 cdef int dial_step(Dial* self, void* context, double now) noexcept nogil:
     cdef int event
+    cdef int value
     if self.state == RESTING:
         if now >= self.when:
             _begin(self, context, now)
@@ -145,7 +148,7 @@ cdef int dial_step(Dial* self, void* context, double now) noexcept nogil:
     if self.state == HUNG_UP:
         return NOTHING_NEW
     while True:
-        event = monitor_next(self.monitor)
+        event = monitor_next(self.monitor, &value)
         if event == 0:
             break
         if event == ZMQ_EVENT_HANDSHAKE_SUCCEEDED:

@@ -82,8 +82,9 @@ cdef enum:
     ZMQ_POLLIN = 1
     ZMQ_POLLOUT = 2
 
-# What a monitor tells; the low 16 bits of its first frame.
+# What a monitor tells: 16 bits of its first frame; the other 32 are a value, of ACCEPTED and DISCONNECTED the descriptor.
 cdef enum:
+    ZMQ_EVENT_ACCEPTED = 0x20
     ZMQ_EVENT_CLOSED = 0x80
     ZMQ_EVENT_DISCONNECTED = 0x200
     ZMQ_EVENT_HANDSHAKE_FAILED_NO_DETAIL = 0x800

@@ -540,7 +540,8 @@ class Client(Exchange, Executor):
             return "<covey.Client, closed>"
         if self._runner is not None:
             return "<covey.Client, inline>"
-        return f"<covey.Client of {self.slots} slots, {self.unfinished} tasks unfinished>"
+        slots, tasks = self.slots, self.unfinished
+        return f"<covey.Client of {slots} slot{'s' * (slots != 1)}, {tasks} task{'s' * (tasks != 1)} unfinished>"
 
 
 def _require_setup(

@@ -47,9 +47,10 @@ class Statistics:
 
     def __str__(self) -> str:
         up = "" if self.slots_up is None else f", {self.slots_up} up"
+        tasks = f"{self.unfinished} task{'s' * (self.unfinished != 1)}"
         return (
-            f"{self.slots} slots{up}; {self.unfinished} tasks unfinished here; in the flock {self.waiting} waiting, "
-            f"{self.running} running, {self.finished} finished; {self.crashes} crashes"
+            f"{self.slots} slot{'s' * (self.slots != 1)}{up}; {tasks} unfinished here; in the flock "
+            f"{self.waiting} waiting, {self.running} running, {self.finished} finished; {self.crashes} crashes"
         )
 
 

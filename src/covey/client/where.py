@@ -16,7 +16,7 @@ from covey.keys.connection import ConnectionFile
 from covey.keys.pairs import PeerKeys
 from covey.keys.secret import Secret
 from covey.node.machines import Machine, machine_of
-from covey.node.pipes import pipe_address
+from covey.node.pipes import DEFAULT_PIPE, pipe_address
 from covey.settings import Settings
 
 __all__ = ["Elsewhere", "elsewhere"]
@@ -46,6 +46,8 @@ def elsewhere(
         raise TypeError(f"machines={machines!r}: a list of host names is needed, such as [{machines!r}]")
     if port is not None and (isinstance(port, bool) or not isinstance(port, int) or not 0 < port < 65536):
         raise ValueError(f"port={port!r}: a port is a number from 1 to 65535")
+    if named_pipe and port is not None:
+        raise ValueError("machines listen at a port or at a named pipe: give port= or named_pipe=, not both")
     if where is not None:
         if machines:
             raise ValueError("where= names a broker and machines= names nodes: give one of them")
@@ -65,17 +67,22 @@ def _at_broker(where: str | os.PathLike[str]) -> Elsewhere:
     name = os.fspath(where)
     if not file.addresses:
         raise ValueError(f"the connection file {name} names no address yet: start its broker first")
-    return Elsewhere(tuple(Machine(name, address) for address in file.addresses), file.keys("client"), True)
+    return Elsewhere(tuple(Machine.of_broker(name, address) for address in file.addresses), file.keys("client"), True)
+
+
+def _pipe_name(named_pipe: bool | str) -> str:
+    return f"the named pipe {DEFAULT_PIPE if named_pipe is True else named_pipe!r}"
 
 
 def _piped(machine: str, named_pipe: bool | str, system: str = os.name) -> Machine:
     if machine.startswith("ipc://"):
         return machine_of(machine)
     if machine in _HERE or machine.partition(".")[0] == socket.gethostname().partition(".")[0]:
-        return Machine(machine, pipe_address(named_pipe, system=system))
+        return Machine(_pipe_name(named_pipe), pipe_address(named_pipe, system=system))
     if system == "nt":
         machine_of(machine)                 # refuses what is no name
-        return Machine(machine, pipe_address(named_pipe, machine=machine, system=system))
+        name = f"{_pipe_name(named_pipe)} of {machine}"
+        return Machine(name, pipe_address(named_pipe, machine=machine, system=system))
     raise ValueError(
         f"named_pipe={named_pipe!r}: a named pipe reaches only this machine here, and {machine!r} is another one: "
         "leave named_pipe out, and start its worker without it"

@@ -52,6 +52,10 @@ def checked_keywords(
         raise ValueError(f"{call}(port={port!r}): a port is a number from 1 to 65535")
     if named_pipe is not None and not isinstance(named_pipe, (bool, str)):
         raise TypeError(f"{call}(named_pipe={named_pipe!r}): True or a name is needed")
+    if named_pipe and port is not None:
+        raise ValueError(
+            f"{call}(port={port!r}, named_pipe={named_pipe!r}): workers listen at a port or at a named pipe: give one"
+        )
     if shared_data is not None and not isinstance(shared_data, Mapping):
         raise TypeError(f"{call}(shared_data=…): a dict is needed, not {type(shared_data).__name__}")
     if executor is not None and not callable(getattr(executor, "submit", None)):

@@ -71,23 +71,43 @@ class ConnectionFile:
     @classmethod
     def read(cls, path: str | os.PathLike[str], stdin: BinaryIO | None = None) -> ConnectionFile:
         """What stands in the file, or, for the path `-`, on standard input."""
-        path = os.fspath(path)
+        return cls._read(os.fspath(path), stdin, "copy it anew from where the broker runs")
+
+    @classmethod
+    def _read(cls, path: str, stdin: BinaryIO | None, remedy: str) -> ConnectionFile:
         if path == "-":
             origin = "standard input"
             found = _maybe_connection(_read_input(stdin), origin)
         else:
             origin = path
             try:
-                found = _maybe_connection(read_private(path, _WHAT), origin)
+                found = _maybe_connection(read_private(path, _WHAT, _is_connection), origin)
             except FileNotFoundError:
                 raise KeyRefused(f"{_WHAT} {path} is not there: start `covey broker {path}`, make it with `covey keys "
                                  "new`, or copy it from where the broker runs") from None
         if found is None:
-            raise KeyRefused(f"{origin} is torn or not a connection file: copy it anew from where the broker runs")
+            raise KeyRefused(f"{origin} is torn or not a connection file: {remedy}")
         if isinstance(found, int):
             raise KeyRefused(f"{origin} is a connection file of format {found}, and this covey reads format {_FORMAT}: "
                              "use the same covey here and where the broker runs")
         return found
+
+    @classmethod
+    def maybe_kept(cls, path: str | os.PathLike[str], secret: Secret) -> ConnectionFile | None:
+        """A broker's own file from the last time, None if there is none; KeyRefused if it is not this broker's."""
+        path = os.fspath(path)
+        return cls._kept(path, secret) if os.path.lexists(path) else None
+
+    @classmethod
+    def _kept(cls, path: str, secret: Secret) -> ConnectionFile:
+        kept = cls._read(path, None, "remove it, start again, and copy the new file to the peers")
+        public = secret.keys().broker.public
+        if kept.broker != public:
+            raise KeyRefused(
+                f"{path} was made with another key (fingerprint {kept.fingerprint}) than this broker has "
+                f"({fingerprint_of(public)}): name the right one with COVEY_KEY_FILE, or, if the key was rotated, "
+                f"remove {path}, start again, and copy the new file to the peers")
+        return kept
 
     @classmethod
     def keep_or_make(
@@ -110,12 +130,7 @@ class ConnectionFile:
         )
         if not os.path.lexists(path) and create_private(path, wanted.file_bytes, _WHAT):
             return wanted
-        kept = cls.read(path)
-        if kept.broker != wanted.broker:
-            raise KeyRefused(
-                f"{path} was made with another key (fingerprint {kept.fingerprint}) than this broker has "
-                f"({wanted.fingerprint}): name the right one with COVEY_KEY_FILE, or, if the key was rotated, remove "
-                f"{path}, start again, and copy the new file to the peers")
+        kept = cls._kept(path, secret)
         renewed = replace(
             wanted,
             addresses=wanted.addresses or kept.addresses,
@@ -217,6 +232,10 @@ def _maybe_connection(data: bytes, origin: str) -> ConnectionFile | int | None:
     texts = (found.name, found.host, found.version)
     sound = type(found.protocol) is int and all(isinstance(text, str) and text.isprintable() for text in texts)
     return found if sound and pairs and isinstance(content["addresses"], list) else None
+
+
+def _is_connection(data: bytes) -> bool:
+    return _maybe_connection(data, "") is not None
 
 
 def _key(text: str) -> bytes:

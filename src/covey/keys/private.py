@@ -24,8 +24,9 @@ __all__ = ["create_private", "fault_of", "read_private", "replace_private"]
 _LIMIT = 1 << 16
 
 
-def read_private(path: str, what: str) -> bytes:
-    """All of the file; KeyRefused with a sentence that calls it `what`, FileNotFoundError if there is none."""
+def read_private(path: str, what: str, is_ours: Callable[[bytes], bool] = bool) -> bytes:
+    """All of the file; KeyRefused with a sentence that calls it `what`, FileNotFoundError if there is none. What is not
+    private and not `is_ours` either is somebody's other file, to which nobody shall be told to do anything."""
     try:
         # Not to wait for the other end of a FIFO. Links are followed: mounted secrets are links.
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
@@ -35,6 +36,8 @@ def read_private(path: str, what: str) -> bytes:
         raise KeyRefused(f"{what} {path} cannot be read ({_reason(error)}): see that this user may read it") from None
     try:
         fault = fault_of(path, what, os.fstat(descriptor), os.geteuid())
+        if fault and _is_another_file(descriptor, is_ours):
+            raise KeyRefused(f"{what} {path} is none that covey wrote: name the right file")
         if fault:
             raise KeyRefused(fault)
         with open(descriptor, "rb", closefd=False) as file:
@@ -43,6 +46,11 @@ def read_private(path: str, what: str) -> bytes:
         raise KeyRefused(f"{what} {path} cannot be read ({_reason(error)}): copy it anew") from None
     finally:
         os.close(descriptor)
+
+
+def _is_another_file(descriptor: int, is_ours: Callable[[bytes], bool]) -> bool:
+    found = os.fstat(descriptor)
+    return stat.S_ISREG(found.st_mode) and found.st_size < _LIMIT and not is_ours(os.pread(descriptor, _LIMIT, 0))
 
 
 def fault_of(path: str, what: str, found: os.stat_result, user: int) -> str | None:

@@ -60,7 +60,7 @@ class Secret:
         """The secret in a key file."""
         path = os.fspath(path)
         try:
-            found = _maybe_secret(read_private(path, _WHAT))
+            found = _maybe_secret(read_private(path, _WHAT, lambda data: _maybe_secret(data) is not None))
         except FileNotFoundError:
             raise KeyRefused(f"{_WHAT} {path} is not there: make it with `covey keys new {path}`, or copy it from a "
                              "machine that has it") from None

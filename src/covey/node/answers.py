@@ -18,7 +18,7 @@ import json
 import os
 import sys
 import threading
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
 from covey.node.census import SLOTS_SHOWN, Census, CensusLoop
@@ -141,7 +141,8 @@ class Answers:
             "more": more,
             "slots": sum(int(row["slots"]) for row in rows),
             "gpus": sum(int(row["gpus"]) for row in rows),
-            "clients": totals["askers"],
+            # Without the one who asks this.
+            "clients": max(0, totals["askers"] - 1),
             "tasks": {
                 "waiting": totals["waiting"] + totals["assigned"] - totals["running"],
                 "running": totals["running"],
@@ -198,8 +199,9 @@ class Answers:
         } for node, said in known]
 
     def _drain(self, name: str) -> dict[str, object]:
-        before = {str(node["name"]): node for node in self._node.loop.nodes()}
-        name = _meant(name, before)
+        known = self._census.known()
+        before = {str(node["name"]): node for node, _ in known}
+        name = _meant(name, {str(node["name"]): said.host or "" for node, said in known})
         if self._node.loop.drain(name):
             return {"drained": name, "running": before[name]["running"] if name in before else 0}
         # Cut, because a sentence that is longer than an answer would be none.
@@ -221,7 +223,8 @@ def _page_of(rows: list[dict[str, Any]], start: int) -> tuple[list[dict[str, Any
     return rows[start:], None
 
 
-def _meant(said: str, names: Collection[str]) -> str:
-    """A node that was given no name is called HOST:PID; where a host has only one, the host says enough."""
-    of_host = [name for name in names if name.rpartition(":")[0] == said]
-    return of_host[0] if said not in names and len(of_host) == 1 else said
+def _meant(said: str, hosts: Mapping[str, str]) -> str:
+    """The name of the node that is meant, by its name or by its host's; where a host has only one, that says enough. A
+    node that was given no name is called HOST:PID, so that its host is known before it has said it."""
+    of_host = [name for name, host in hosts.items() if said in (host, name.rpartition(":")[0])]
+    return of_host[0] if said not in hosts and len(of_host) == 1 else said

@@ -6,7 +6,8 @@ slot more than that only makes every slot slower. So the least of all that is sa
 
 May not know: slots, settings, sockets. It reads `/proc` and `/sys` below a `root` that tests replace by a
 folder of fixtures, and the environment it is given; `COVEY_…` variables are read by the settings alone.
-Guarantees: at least one CPU, whatever the files say; a file or variable that is missing or odd limits nothing.
+Guarantees: at least one CPU, whatever the files say; a file or variable that is missing or odd limits nothing, and an
+odd variable is named in the notes.
 """
 
 import math
@@ -31,13 +32,16 @@ def available_cpus(
     True
     """
     environment = os.environ if environment is None else environment
-    found = [_affinity(), *_quotas(root), *_told(environment)]
+    notes: list[str] = []
+    found = [_affinity(), *_quotas(root), *_told(environment, notes)]
     least = min(found, key=lambda cpus: cpus.count)
     if limit is not None:
         wished = least.count + limit if limit < 0 else limit
+        if wished < 1:
+            notes.append(f"COVEY_MAX_CPU={limit} leaves none of {least.count} CPUs ({least.because}), so one is used")
         if wished < least.count:
             least = Counted(wished, "COVEY_MAX_CPU")
-    return Counted(max(1, least.count), least.because)
+    return Counted(max(1, least.count), least.because, tuple(notes))
 
 
 def _affinity() -> Counted:
@@ -46,10 +50,13 @@ def _affinity() -> Counted:
     return Counted(os.cpu_count() or 1, "the CPUs of this machine")
 
 
-def _told(environment: Mapping[str, str]) -> Iterator[Counted]:
+def _told(environment: Mapping[str, str], notes: list[str]) -> Iterator[Counted]:
     python = _positive(environment.get("PYTHON_CPU_COUNT", ""))
     if python is not None:
         yield Counted(python, "PYTHON_CPU_COUNT")
+    # Python's own word for no wish.
+    elif environment.get("PYTHON_CPU_COUNT") != "default":
+        _note_ignored("PYTHON_CPU_COUNT", environment, notes)
     # From the narrowest: a process that srun started owns what one task got, not what the node or the job got.
     for name, read in (
         ("SLURM_CPUS_PER_TASK", _positive),
@@ -60,6 +67,12 @@ def _told(environment: Mapping[str, str]) -> Iterator[Counted]:
         if count is not None:
             yield Counted(count, name)
             return
+        _note_ignored(name, environment, notes)
+
+
+def _note_ignored(name: str, environment: Mapping[str, str], notes: list[str]) -> None:
+    if environment.get(name):
+        notes.append(f"{name}={environment[name]} is no number of CPUs, and is ignored")
 
 
 def _positive(text: str) -> int | None:

@@ -141,7 +141,8 @@ class LocalNode:
         _nodes.add(self)
 
     def __repr__(self) -> str:
-        return f"<LocalNode of {self.count} slots at {self.address}{', closed' if self._closed else ''}>"
+        count = f"{self.count} slot{'s' * (self.count != 1)}"
+        return f"<LocalNode of {count} at {self.address}{', closed' if self._closed else ''}>"
 
     @property
     def count(self) -> int:
@@ -162,7 +163,7 @@ class LocalNode:
         return self._native_loop().open_gate(addresses, secret, allowed)
 
     def strangers(self) -> tuple[int, str, int]:
-        """Who was kept out at the gate: keys refused, from where the last, handshakes that never showed a key."""
+        """Who was kept out at the gate: keys refused, from where the last of all, handshakes without a key."""
         return self._native_loop().strangers()
 
     def turned_away(self) -> tuple[int, str]:

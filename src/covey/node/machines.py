@@ -5,13 +5,15 @@ Why: a machine that is not there must be named within seconds while the others w
 loop dials again and again by itself; here somebody watches, and speaks.
 
 May not know: tasks, clients, key files. Guarantees: each machine that is missing is named once, and once more when it
-has come after all; the watching thread sleeps while nothing happens and ends with `close`.
+has come after all, and a broker that has no slots for a while once; the watching thread sleeps while nothing happens
+and ends with `close`.
 """
 
 from __future__ import annotations
 
 import contextlib
 import logging
+import math
 import os
 import re
 import select
@@ -23,6 +25,7 @@ from typing import Any, Protocol
 
 from covey.errors import CoveyError, NobodyThere
 from covey.keys.pairs import fingerprint_of
+from covey.node.absences import Slotless, sentence_of, why_missing
 from covey.node.bridge import ClientEnd, pipe_path
 from covey.node.names import Names, address_of, is_named
 
@@ -33,8 +36,6 @@ PORT = 2718
 PATIENCE = 4.0
 
 _NAMED = re.compile(r"(?:tcp://)?(?P<host>[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.%a-z]+\])(?::(?P<port>[0-9]{1,5}))?")
-# How the words of link/dial begin where the reason may be the key.
-_KEYS_MAY_DIFFER = ("it refused our key", "it hung up during the handshake")
 _log = logging.getLogger("covey.node")
 
 
@@ -52,10 +53,20 @@ class DiallingLoop(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Machine:
-    """A machine as its user wrote it, and the address that is dialled."""
+    """A machine as its user wrote it, and the address that is dialled; of a broker the connection file, too."""
 
     written: str
     address: str
+    file: str = ""
+
+    @classmethod
+    def of_broker(cls, file: str, address: str) -> Machine:
+        """The broker of this connection file at one of its addresses.
+
+        >>> Machine.of_broker("-", "tcp://login:2718").written
+        'the broker'
+        """
+        return cls("the broker" if file == "-" else f"the broker of {file}", address, file)
 
     @property
     def encrypted(self) -> bool:
@@ -83,18 +94,6 @@ def machine_of(written: str, port: int | None = None) -> Machine:
     return Machine(written, f"tcp://{match['host']}:{match['port'] or port or PORT}")
 
 
-def why_missing(why: str, fingerprint: str | None) -> str:
-    """The sentence about a machine that is missing: the link's own words, and what to copy where keys may differ.
-
-    >>> why_missing("", None)
-    'it does not answer'
-    """
-    if fingerprint is not None and why.startswith(_KEYS_MAY_DIFFER):
-        return (f"{why}; the fingerprint here is {fingerprint}: if the one there is another, copy the key file (or the "
-                "broker's connection file) from there to here")
-    return why or "it does not answer"
-
-
 class Machines:
     """Watches the links that it dials. `on_alone` is told once if, after the patience, none of the machines that are to
     do something for us was ever there; those for which we do something are waited for: a broker has time. `on_news` is
@@ -116,6 +115,7 @@ class Machines:
         self._ends: list[ClientEnd] = []
         self._fingerprints: dict[int, str] = {}
         self._named: set[int] = set()
+        self._slotless = Slotless(PATIENCE)
         self._wake_read, self._wake_write = os.pipe()
         self._thread = threading.Thread(target=self._watch, name="covey-machines", daemon=True)
         self._news = threading.Condition()
@@ -178,18 +178,18 @@ class Machines:
 
     def missing(self) -> dict[str, str]:
         """The machines that are not connected now, each with the reason."""
-        open_ports = {node["port"] for node in self._loop.nodes()}
         links = [
-            (self._machines[number].written, link["port"], self._why_missing(number, link["why"]))
+            (self._machines[number].written, link["joined"], self._why_missing(number, link["why"]))
             for number, link in enumerate(self._loop.links())
             if number in self._machines
         ]
         # A machine of several addresses is there if it is at one of them.
-        there = {written for written, port, _ in links if port in open_ports}
+        there = {written for written, joined, _ in links if joined}
         return {written: why for written, _, why in links if written not in there}
 
     def _why_missing(self, number: int, why: str) -> str:
-        return why_missing(self._names.why(number) or why, self._fingerprints.get(number))
+        is_broker = bool(self._machines[number].file)
+        return why_missing(self._names.why(number) or why, self._fingerprints.get(number), broker=is_broker)
 
     @property
     def settled(self) -> bool:
@@ -211,21 +211,22 @@ class Machines:
         poll.register(self._wake_read, select.POLLIN)
         poll.register(self._loop.news_fd, select.POLLIN)
         while not self._closed:
-            self._look()
-            left = self._deadline - time.monotonic()
-            poll.poll(None if left <= -1 else max(0.0, left * 1000 + 1))
+            now = time.monotonic()
+            self._look(now)
+            due = min((when for when in (self._deadline, self._slotless.next_time) if when > now), default=math.inf)
+            poll.poll(None if due == math.inf else max(0.0, (due - time.monotonic()) * 1000 + 1))
             self._loop.read_news()
 
     def _tell(self) -> None:
         with self._news:
             self._news.notify_all()
 
-    def _seek_names(self, open_ports: set[int]) -> None:
+    def _seek_names(self) -> None:
         for number, link in enumerate(self._loop.links()):
             machine = self._machines.get(number)
             if machine is None or not is_named(machine.address):
                 continue
-            if link["port"] in open_ports:
+            if link["joined"]:
                 self._names.found(number)
             elif not self._closed:
                 # It was there: it may come again at another address.
@@ -240,19 +241,30 @@ class Machines:
             self._named = (self._named | set(gone)) - set(back)
         for number in gone:
             machine = self._machines[number]
-            _log.warning(
-                "%s is not there: %s (%s); it joins when it comes",
-                machine.written, missing[machine.written], machine.address,
-            )
+            why = missing[machine.written]
+            _log.warning("%s", sentence_of(machine.written, machine.address, why, broker=bool(machine.file)))
         for number in back:
             _log.warning("%s is there now", self._machines[number].written)
         return missing
 
-    def _look(self) -> None:
+    def _name_slotless(self, nodes: list[dict[str, Any]], now: float) -> None:
+        empty = {node["port"]: str(node["name"]) for node in nodes if not any(node["capacity"])}
+        brokers = {
+            self._machines[number].file: empty[link["port"]]
+            for number, link in enumerate(self._loop.links())
+            if number in self._machines and self._machines[number].file and link["port"] in empty
+        }
+        for file in self._slotless.overdue(brokers, now):
+            _log.warning(
+                "the broker %s has no slots yet; calls wait until a node joins it: covey node --connect %s",
+                brokers[file], file,
+            )
+
+    def _look(self, now: float) -> None:
         if self._on_news is not None:
             self._on_news()
         nodes = self._loop.nodes()
-        self._seek_names({node["port"] for node in nodes})
+        self._seek_names()
         if nodes:
             # Whoever was there and is not just now will come again: a broker is restarted, a cable was pulled.
             self._on_alone = None
@@ -261,9 +273,12 @@ class Machines:
             cpus, gpus, beside = (sum(kind) for kind in kinds)
             self.capacity = (cpus, gpus, beside)
             self._news.notify_all()
-        if time.monotonic() < self._deadline or self._leaving:
+        if not self._leaving:
+            self._name_slotless(nodes, now)
+        if now < self._deadline or self._leaving:
             return
         missing = self.name_missing()
         tell, self._on_alone = self._on_alone, None
         if tell is not None and self._asked and self._asked <= missing.keys():
-            tell(NobodyThere(missing))
+            file = next((machine.file for machine in self._machines.values() if machine.file), "")
+            tell(NobodyThere(missing, file))

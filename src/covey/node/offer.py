@@ -11,7 +11,7 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 
-from covey.node.counts import Counted, resolve_count
+from covey.node.counts import Counted, resolve_count, say_once
 from covey.node.cpus import available_cpus
 from covey.node.devices import Gpu
 from covey.node.gpus import Gpus, available_gpus
@@ -85,27 +85,36 @@ def detect_offer(
     root: str = "/",
     environment: Mapping[str, str] | None = None,
     find_gpus: FindGpus = available_gpus,
+    say: Callable[[str], object] = say_once,
 ) -> Offer:
-    """What this machine offers under these wishes; `limit` is the setting `max_cpu`.
+    """What this machine offers under these wishes; `limit` is the setting `max_cpu`. `say` is told of each wish that
+    was clipped; the notes have it in any case.
 
     >>> detect_offer(max_cpu=1, use_gpu=False).cpus
     1
     """
     environment = os.environ if environment is None else environment
     present = available_cpus(root=root, environment=environment, limit=limit)
-    cpus = resolve_count(max_cpu, present)
+    notes = list(present.notes)
+
+    def clip(sentence: str) -> None:
+        notes.append(sentence)
+        say(sentence)
+
+    cpus = resolve_count(max_cpu, present, say=clip)
+    if cpus < present.count:
+        present = Counted(present.count, f"max_cpu={max_cpu}, of {present.because}")
     memory = available_memory(root=root)
     # 0 of whatever kind of number; what is no number at all is refused below, by its name.
     if not use_gpu or (max_gpu == 0 and not isinstance(max_gpu, bool)):
-        return Offer(cpus, present, (), "max_gpu=0" if use_gpu else "use_gpu=False", memory)
+        return Offer(cpus, present, (), "max_gpu=0" if use_gpu else "use_gpu=False", memory, tuple(notes))
     found = find_gpus(gpus, environment=environment, min_memory=min_gpu_memory)
-    count = resolve_count(
-        max_gpu, Counted(len(found.found), found.because), name="max_gpu", what="GPUs", least=-len(found.found)
-    )
-    notes = found.notes
-    if count < len(found.found):
-        notes += (f"max_gpu={max_gpu} leaves {len(found.found) - count} of {len(found.found)} GPUs to others",)
-    return Offer(cpus, present, found.found[:count], found.because, memory, notes)
+    notes += found.notes
+    there = Counted(len(found.found), found.because)
+    count = resolve_count(max_gpu, there, name="max_gpu", what="GPUs", may_be_none=True, say=clip)
+    if count < there.count:
+        notes.append(f"max_gpu={max_gpu} leaves {there.count - count} of {there.count} GPUs to others")
+    return Offer(cpus, present, found.found[:count], found.because, memory, tuple(notes))
 
 
 def _gib(size: int | None) -> str:

@@ -129,6 +129,8 @@ class NodeServer:
             if error.errno == errno.EADDRINUSE:
                 who = occupant_of(port) or "another process"
                 raise PlaceTaken(f"port {port} is in use by {who}: stop it, or choose another port") from None
+            if error.errno == errno.EACCES:
+                raise CoveyError(f"this user may not listen at port {port}: choose one above 1023") from None
             if error.errno == errno.ENODEV or error.errno == errno.EADDRNOTAVAIL:
                 raise CoveyError(
                     f"{gate.addresses[0]} is no address of this machine: name one that it has, or '*'"
@@ -223,9 +225,9 @@ class NodeServer:
         if count >= max(1, 2 * self._strangers_told):
             self._strangers_told = count
             _log.warning(
-                "somebody%s with another key, or no covey at all, was kept out (%d times by now). If it is yours, give "
+                "somebody%s with another key, or no covey at all, was kept out (%s by now). If it is yours, give "
                 "it this machine's key file; the fingerprint here is %s",
-                f" at {where}" if refused > 1 else "", count, fingerprint_of(self._gate.keys.broker.public),
+                f" at {where}" if where else "", _times(count), fingerprint_of(self._gate.keys.broker.public),
             )
 
     def _tell_of_turned_away(self) -> None:
@@ -235,7 +237,11 @@ class NodeServer:
             self._turned_away_told = (count, why)
             # A name that somebody else chose.
             safe = "".join(letter if letter.isprintable() else "?" for letter in why)
-            _log.warning("turned away (%d times by now): %s", count, safe)
+            _log.warning("turned away (%s by now): %s", _times(count), safe)
+
+
+def _times(count: int) -> str:
+    return f"{count} time{'s' * (count != 1)}"
 
 
 def _nothing_of(offer: Offer) -> Offer:

@@ -8,5 +8,6 @@ status   `covey status`: a table of nodes, slots and tasks
 drain    `covey drain`: a node finishes and leaves
 doctor   `covey doctor`, and its checks
 inquiry  a question to a broker or node
+listening  what may stand behind --listen
 keys     `covey keys new | show-public | rotate`
 """

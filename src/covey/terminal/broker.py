@@ -2,10 +2,11 @@
 """`covey broker`: a meeting point of clients and nodes, found through the connection file that it writes.
 
 May not know: how a broker works. Guarantees: a broker started again with the same file keeps its keys, and its port
-unless it is told another one, so clients and nodes find it again by themselves.
+unless it is told another one, so clients and nodes find it again by themselves; one that cannot listen writes nothing.
 """
 from __future__ import annotations
 
+import os
 import socket
 import sys
 from argparse import ArgumentParser
@@ -18,6 +19,7 @@ from covey.keys.secret import Secret
 from covey.node.machines import Machine
 from covey.node.offer import detect_offer
 from covey.node.server import Gate, NodeServer
+from covey.terminal.listening import checked_listen
 from covey.wire.protocol import PROTOCOL
 
 __all__ = ["parser", "run"]
@@ -30,14 +32,18 @@ def run(arguments: Sequence[str]) -> int:
     chosen = parser().parse_args(arguments)
     secret = Secret.find()
     keys = secret.keys()
-    kept = ConnectionFile.keep_or_make(chosen.file, secret, protocol=PROTOCOL, version=__version__)
-    wanted = tuple(chosen.listen or kept.addresses or ("tcp://127.0.0.1:*",))
+    folder = os.path.dirname(os.path.abspath(chosen.file))
+    if not os.path.isdir(folder):
+        raise CoveyError(f"the folder {folder} is not there, so no connection file can be: make it, or name another")
+    kept = ConnectionFile.maybe_kept(chosen.file, secret)
+    known = kept.addresses if kept is not None else ()
+    wanted = tuple(chosen.listen or known or ("tcp://127.0.0.1:*",))
     upstream = None
     if chosen.connect is not None:
         above = ConnectionFile.read(chosen.connect)
         if not above.addresses:
             raise CoveyError(f"the connection file {chosen.connect} names no address yet: start its broker first")
-        upstream = ([Machine(chosen.connect, address) for address in above.addresses], above.keys("node"))
+        upstream = ([Machine.of_broker(chosen.connect, address) for address in above.addresses], above.keys("node"))
     server = NodeServer(
         detect_offer(max_cpu=0, max_gpu=0),
         gate=Gate(tuple(map(_bindable, wanted)), keys),
@@ -80,9 +86,7 @@ def parser() -> ArgumentParser:
 
 def _bindable(address: str) -> str:
     """A name is bound on every interface: which of them it means is for whoever dials it."""
-    host, _, port = address.removeprefix("tcp://").rpartition(":")
-    if not address.startswith("tcp://") or not host or not (port == "*" or port.isdigit()):
-        raise CoveyError(f"--listen {address}: write tcp://HOST:PORT")
+    host, _, port = checked_listen(address).removeprefix("tcp://").rpartition(":")
     is_number = host in _EVERYWHERE or host.startswith("[") or host.replace(".", "").isdigit()
     return address if is_number or host == "localhost" else f"tcp://*:{port}"
 

@@ -19,8 +19,10 @@ def run(arguments: Sequence[str]) -> int:
     """`covey drain …`."""
     chosen = parser().parse_args(arguments)
     with Inquiry(Target.of_file(chosen.connect)) as inquiry:
-        running = inquiry.ask(f"drain {chosen.node}")["running"]
-    sys.stdout.write(f"{chosen.node} gets no more tasks, finishes the {running} that run there, and leaves\n")
+        found = inquiry.ask(f"drain {chosen.node}")
+    # A name comes from another machine, and a terminal obeys what it is sent.
+    node = "".join(c if c.isprintable() else "?" for c in str(found["drained"]))
+    sys.stdout.write(f"{node} gets no more tasks, finishes the {found['running']} that run there, and leaves\n")
     return 0
 
 

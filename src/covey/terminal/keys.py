@@ -8,6 +8,7 @@ May not know: sockets, what keys are made of. Guarantees: nothing secret is prin
 """
 from __future__ import annotations
 
+import shlex
 import sys
 from argparse import ArgumentParser, Namespace
 from collections.abc import Sequence
@@ -72,7 +73,8 @@ def parser() -> ArgumentParser:
 def _new_key(path: str) -> str:
     made = Secret.make(path)
     return (f"made the key file {path}, fingerprint {made.fingerprint}\n"
-            f"copy it to every machine that shall take part, for instance: scp -p {path} HOST:.config/covey/key")
+            f"copy it to every machine that shall take part, for instance: "
+            f"ssh HOST 'umask 77; mkdir -p .config/covey; cat > .config/covey/key' < {shlex.quote(path)}")
 
 
 def _new_connection(chosen: Namespace) -> str:
@@ -86,7 +88,7 @@ def _new_connection(chosen: Namespace) -> str:
     made.create(chosen.path)
     return (f"made the connection file {chosen.path} for {', '.join(made.addresses)}, fingerprint {made.fingerprint}, "
             f"with the key of a {' and a '.join(made.pairs)}\n"
-            f"copy it to the machines that shall take part, for instance: scp -p {chosen.path} HOST:")
+            f"copy it to the machines that shall take part, for instance: scp -p {shlex.quote(chosen.path)} HOST:")
 
 
 def _show_key(path: str) -> str:

@@ -19,6 +19,7 @@ from covey.node.machines import PORT, Machine
 from covey.node.offer import Offer, detect_offer
 from covey.node.pipes import pipe_address
 from covey.node.server import Gate, NodeServer, bridge_gate
+from covey.terminal.listening import checked_listen
 
 __all__ = ["parser", "run"]
 
@@ -26,12 +27,14 @@ __all__ = ["parser", "run"]
 def run(arguments: Sequence[str]) -> int:
     """`covey node …`."""
     chosen = parser().parse_args(arguments)
+    clipped: list[str] = []
     try:
         offer = detect_offer(
             max_cpu=chosen.max_cpu,
             max_gpu=chosen.max_gpu,
             min_gpu_memory=chosen.min_gpu_memory,
             limit=settings_module.read().max_cpu,
+            say=clipped.append,
         )
         if chosen.detect:
             said = json.dumps(offer.as_dict(), indent=2) if chosen.json else "\n".join(offer.lines())
@@ -40,7 +43,8 @@ def run(arguments: Sequence[str]) -> int:
         server, where = _server(chosen, offer)
     except ValueError as error:
         raise CoveyError(str(error)) from None
-    said = f"covey node: {server.node.count} slots, {where}; Ctrl-C ends this\n"
+    count = f"{server.node.count} slot{'s' * (server.node.count != 1)}"
+    said = f"covey node: {count}, {where}; Ctrl-C ends this\n" + "".join(f"note: {note}\n" for note in clipped)
     server.run(lambda: sys.stderr.write(said))
     return 0
 
@@ -77,6 +81,7 @@ def _server(chosen: Namespace, offer: Offer) -> tuple[NodeServer, str]:
         server = NodeServer(offer, gate=bridge_gate(pipe, Secret.find), pipe=pipe, name=chosen.name)
         return server, f"at the named pipe {chosen.named_pipe}"
     if chosen.listen:
+        checked_listen(chosen.listen)
         keys = Secret.find().keys()
         server = NodeServer(offer, gate=Gate((chosen.listen,), keys), name=chosen.name)
         return server, f"at {server.addresses[0]}, key {fingerprint_of(keys.broker.public)}"
@@ -85,7 +90,7 @@ def _server(chosen: Namespace, offer: Offer) -> tuple[NodeServer, str]:
         raise CoveyError("say --listen to wait for callers, or --connect FILE to dial a broker (COVEY_CONNECTION names "
                          "no file either)")
     file = ConnectionFile.read(path)
-    machines = [Machine(path, address) for address in file.addresses]
+    machines = [Machine.of_broker(path, address) for address in file.addresses]
     if not machines:
         raise CoveyError(f"the connection file {path} names no address yet: start its broker first")
-    return NodeServer(offer, upstream=(machines, file.keys("node")), name=chosen.name), f"for the broker of {path}"
+    return NodeServer(offer, upstream=(machines, file.keys("node")), name=chosen.name), f"for {machines[0].written}"

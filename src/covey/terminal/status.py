@@ -74,17 +74,18 @@ def table(found: dict[str, Any]) -> str:
     >>> about = {"name": "broker", "host": "login", "version": "1.0", "uptime_s": 61.0, "rate_per_s": 2.5}
     >>> print(table({**about, "slots": 2, "gpus": 0, "clients": 1, "tasks": tasks, "nodes": [row]}))
     broker on login, covey 1.0, up 1 min
-    2 slots, 0 with a GPU; tasks: 3 waiting, 1 running, 7 finished; 2.5 a second; 1 asking
+    2 slots, 0 with a GPU; tasks (a bundle of calls is one): 3 waiting, 1 running, 7 finished; 2.5 a second; 1 asking
     <BLANKLINE>
     name  host  slots  gpus  running  state  memory                of each slot
     lab7  lab7      2     0        1  up     9.0 of 16.0 GiB free  28, 931 MiB
     """
     tasks = found["tasks"]
-    slots = f"{found['slots']} slots, {found['gpus']} with a GPU"
+    slots = f"{found['slots']} slot{'s' * (found['slots'] != 1)}, {found['gpus']} with a GPU"
     counts = f"{tasks['waiting']} waiting, {tasks['running']} running, {tasks['finished']} finished"
+    pace = f"{_rate(found['rate_per_s'])} a second"
     head = [
         f"{found['name']} on {found['host']}, covey {found['version']}, up {_span(found['uptime_s'])}",
-        f"{slots}; tasks: {counts}; {found['rate_per_s']:.3g} a second; {found['clients']} asking",
+        f"{slots}; tasks (a bundle of calls is one): {counts}; {pace}; {found['clients']} asking",
         "",
     ]
     if not found["nodes"]:
@@ -113,6 +114,10 @@ def _of_each(slots: list[dict[str, Any]]) -> str:
     if len(sizes) > _SLOTS_SHOWN:
         return f"at most {max(sizes)} MiB"
     return f"{', '.join(map(str, sizes))} MiB" if sizes else ""
+
+
+def _rate(rate: float) -> str:
+    return f"{rate:,.0f}" if rate >= 100 else f"{rate:.3g}"
 
 
 def _span(seconds: float) -> str:
