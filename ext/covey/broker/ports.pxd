@@ -11,7 +11,7 @@ become sockets. Encryption, and who may come in, are settled here, before a byte
 May not know: what a message says. Guarantees: the gate takes no connection before its keys are watched; the gate and the
 dials share a context with nobody, so no other code of the process can answer for us. One thread.
 """
-from libc.stdint cimport uint8_t, uint32_t
+from libc.stdint cimport uint8_t, uint32_t, uint64_t
 
 from covey.link.callers cimport Callers
 from covey.link.dial cimport CurveKeys, Dial
