@@ -76,6 +76,7 @@ def test_what_a_function_of_one_particle_returns():
         ({"iterations": -1}, ValueError, "at least 1 is needed"),
         ({"iterations": True}, TypeError, "a whole number is needed"),
         ({"budget": 10}, ValueError, "less than one round of 20 evaluations"),
+        ({"budget": 30, "noise": 11}, ValueError, "leaves no room to evaluate the best of each group 11 times more"),
         ({"target": "low"}, TypeError, r"optimize\(target='low'\): a number is needed"),
         ({"ftol": -1}, ValueError, "a number of at least 0"),
         ({"timeout": math.nan}, ValueError, "a number of at least 0"),
@@ -104,6 +105,12 @@ def test_what_a_function_of_one_particle_returns():
 def test_words(words, kind, sentence):
     with pytest.raises(kind, match=sentence):
         run(**words)
+
+
+@pytest.mark.parametrize("call", [covey.optimize, covey.minimize, covey.maximize])
+def test_a_misspelt_keyword(call):
+    with pytest.raises(TypeError, match=rf"{call.__name__}\(\) has no keyword 'budgte'; did you mean 'budget'\?"):
+        call(fine, BOX, budgte=5)
 
 
 def test_minimize_says_its_own_name():
@@ -140,6 +147,38 @@ def test_what_is_no_number_is_counted_and_never_best(bad, mode):
     assert found.faults.nan + found.faults.infinite == found.faults.total > 0
 
 
+@pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
+@pytest.mark.parametrize("options", [{}, {"vectorized": False}, {"mode": "stream"}, {"mode": "islands"}])
+def test_what_is_no_number_raises_if_that_is_wanted(bad, options):
+    def fun(x):
+        return x + bad
+
+    with pytest.raises(BadFitness, match=rf"fun\(\) returned {bad} for the particle {{'x': -?[\d.]+}}"):
+        run(fun, {"x": [-5, 5]}, on_error="raise", **options)
+
+
+@pytest.mark.parametrize("vectorized", [True, False])
+@pytest.mark.parametrize("at", [[1, 0, 0], [0, 0, 1]])
+@pytest.mark.parametrize("mode", ["rounds", "stream", "islands"])
+def test_one_group_whose_every_evaluation_raises_does_not_end_the_others(mode, at, vectorized):
+    def fun(x, local_data):
+        if np.any(local_data["at"]):
+            raise ValueError("bad data")
+        return x * x
+
+    with pytest.warns(RuntimeWarning, match="the first: ValueError: bad data"):
+        found = run(fun, {"x": [-5, 5]}, local_data={"at": at}, mode=mode, vectorized=vectorized, iterations=3)
+    assert np.isnan(found["fitness"]).tolist() == [bool(bad) for bad in at]
+    assert found.faults.raised == 60
+
+
+@pytest.mark.slow
+def test_the_warning_quotes_the_error_and_not_the_slot():
+    with pytest.warns(RuntimeWarning, match=r"the first: ValueError: too far \(result.faults has"):
+        found = run(some_raise, chunk=1, inline=False, max_cpu=1)
+    assert "too far" in found.faults.first_error
+
+
 def test_a_fitness_that_gives_no_number_at_all():
     with pytest.raises(BadFitness, match=r"200 evaluations gave no finite number .*200 were NaN"):
         run(lambda args: args["x"] * math.nan)
@@ -155,7 +194,8 @@ def test_a_fitness_that_always_raises_ends_at_once(options):
 
     with pytest.raises(KeyError, match="z"):
         run(broken, **options, iterations=1000)
-    assert len(calls) <= 40
+    # A round of twenty, its chunks tried as a whole first.
+    assert len(calls) <= 44
 
 
 @pytest.mark.parametrize("mode", ["rounds", "stream", "islands"])
@@ -204,8 +244,7 @@ def test_it_comes_with_the_traceback_of_the_slot(mode):
         run(broken, inline=False, max_cpu=1, mode=mode)
     lines = [frame.name for frame in caught.traceback]
     assert "broken" in lines
-    if mode != "islands":
-        assert any("evaluations all raised" in note for note in caught.value.__notes__)
+    assert any("evaluations all raised" in note for note in caught.value.__notes__)
 
 
 def test_errors_name_what_is_missing_for_a_picture(monkeypatch):

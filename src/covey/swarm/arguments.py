@@ -9,14 +9,14 @@ May not know: slots, algorithms. Guarantees: nothing here starts, reads or write
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Any
 
 from covey.swarm.space import Space
 
-__all__ = ["Arguments", "checked_groups", "checked_space", "require_word"]
+__all__ = ["Arguments", "checked_groups", "checked_space", "require_known", "require_word"]
 
 MODES = ("rounds", "stream", "islands")
 POLICIES = ("worst", "raise")
@@ -72,12 +72,17 @@ class Arguments:
         if mode == "islands" and self.noise is not None:
             raise ValueError(f"{self.call}(noise={self.noise}) works in modes 'rounds' and 'stream', not in 'islands'")
 
-    def require_room(self, round_size: int) -> None:
-        """A budget holds one round at least."""
+    def require_room(self, round_size: int, groups: int) -> None:
+        """A budget holds one round at least, and what it takes to confirm the best of each group."""
         if self.budget is not None and self.budget < round_size:
             raise ValueError(
                 f"{self.call}(budget={self.budget}) is less than one round of {round_size} evaluations: give more, or "
                 "a smaller group_size"
+            )
+        if self.budget is not None and self.noise is not None and self.budget < round_size + groups * self.noise:
+            raise ValueError(
+                f"{self.call}(budget={self.budget}, noise={self.noise}): a round of {round_size} evaluations leaves no "
+                f"room to evaluate the best of each group {self.noise} times more: give more, or less noise"
             )
 
     def _require_count(self, name: str, meaning: str) -> None:
@@ -99,6 +104,15 @@ class Arguments:
             raise TypeError(f"{self.call}({name}={value!r}): a number is needed, or None") from None
         if math.isnan(number) or number < least:
             raise ValueError(f"{self.call}({name}={value!r}): a number of at least {least:g} is needed, or None")
+
+
+def require_known(call: str, given: Collection[str], known: Collection[str]) -> None:
+    """TypeError for a keyword that the call does not have: misspelt, it would silently do nothing."""
+    for name in given:
+        if name not in known:
+            near = get_close_matches(name, known, 1)
+            hint = f"did you mean {near[0]!r}?" if near else f"help(covey.{call}) lists them"
+            raise TypeError(f"{call}() has no keyword {name!r}; {hint}")
 
 
 def require_word(call: str, name: str, value: object, words: Sequence[str]) -> None:

@@ -98,7 +98,7 @@ class Campaign:
             )
         round_size = first.batch * self.group_count
         arguments = self.arguments
-        arguments.require_room(self.group_count if self.mode == "stream" else round_size)
+        arguments.require_room(self.group_count if self.mode == "stream" else round_size, self.group_count)
         if not problem.in_flight:
             # Last of all checks: asking for slots starts them.
             problem = replace(problem, in_flight=max(self._in_flight(place), self.group_count))
@@ -108,13 +108,13 @@ class Campaign:
             self.group_count, iterations=arguments.most_iterations, budget=arguments.budget, target=arguments.target,
             ftol=arguments.ftol, xtol=arguments.xtol, widths=problem.widths,
         )
-        tally = Tally(self.fitness.name, round_size)
+        tally = Tally(self.label, round_size)
         total = arguments.budget or (stops.iterations and stops.iterations * round_size) or None
         progress = maybe_progress(self.wanted.progress, total, self.label, "evaluation")
         run = Run(
             problem, stops, tally, callback=self.callback, progress=progress, checkpoint=kept, clock=monotonic
         )
-        evaluation = Evaluation(self.fitness, self.constraints, self.forgiving)
+        evaluation = Evaluation(self.fitness, self.constraints, self.forgiving, problem.chunk)
         evaluator = Evaluator(
             evaluation, place, tally, chunk=problem.chunk, fixed=arguments.chunk is not None,
             # Who asks for no barrier has slow evaluations, and who asks for islands has many.
@@ -180,7 +180,7 @@ class Campaign:
     ) -> Rounds | Stream | Islands:
         problem = run.problem
         if self.mode == "islands":
-            leg = Leg(evaluation, self.space, self.minimize, problem.chunk, self.fitness.name)
+            leg = Leg(evaluation, self.space, self.minimize, problem.chunk, monotonic)
             return Islands(run, evaluator, leg)
         optimizers = [problem.optimizer(group) for group in range(self.group_count)]
         if self.mode == "stream":
@@ -193,8 +193,9 @@ class Campaign:
         except OutOfTime:
             loop.absorb()
             if not run.total:
+                what = "generation of an island" if self.mode == "islands" else "evaluation"
                 raise TimeoutError(
-                    f"{self.label}: not one evaluation was done within timeout={self.arguments.timeout}"
+                    f"{self.label}: not one {what} was done within timeout={self.arguments.timeout}"
                 ) from None
             return "timeout"
         except KeyboardInterrupt:
@@ -213,7 +214,7 @@ class Campaign:
                 f"raised, {faults.nan} were NaN, {faults.infinite} infinite){first}"
             )
         if faults.raised:
-            said = faults.first_error.splitlines()[-1] if faults.first_error else ""
+            said = "" if run.tally.first is None else run.tally.first.said
             warnings.warn(
                 f"{self.label}: {faults.raised} of {run.total} evaluations raised and counted as the worst; the first: "
                 f"{said} (result.faults has its traceback)",

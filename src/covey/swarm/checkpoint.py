@@ -28,7 +28,7 @@ from covey.errors import BadCheckpoint
 __all__ = ["Checkpoint"]
 
 # Of this layout and of what the loops put into it.
-FORMAT = 1
+FORMAT = 2
 TREE = "tree.json"
 # At most this part of the time goes into writing.
 SHARE = 0.05

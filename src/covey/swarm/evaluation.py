@@ -5,15 +5,14 @@ Why: what a fitness returns is anybody's guess until it was looked at, and the s
 from a right one before it travels.
 
 May not know: clients, algorithms, signs. Guarantees: each chunk is one call of the fitness, so the same chunks give the
-same bits wherever they run; a chunk that raises is looked at particle by particle, so one bad particle costs
-one value; what is no list of real numbers of the right length is BadFitness, by a sentence.
+same bits wherever they run; what raises is cut into the problem's chunks and then into particles, so one bad particle
+costs one value, wherever it was; what is no list of real numbers of the right length is BadFitness, by a sentence.
 """
 
 from __future__ import annotations
 
 import os
 import threading
-import traceback
 from collections.abc import Sequence
 from dataclasses import dataclass
 from time import perf_counter
@@ -23,6 +22,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from covey.errors import BadFitness
+from covey.swarm.chunks import ends_of
+from covey.swarm.faults import Fault
 from covey.swarm.fitness import Fitness
 
 __all__ = ["Evaluation", "Outcome"]
@@ -41,7 +42,7 @@ class Outcome:
     violations: Vector | None
     # Of particles that raised, and how the first of them did.
     raised: int
-    first_error: str
+    fault: Fault | None
     seconds: float
     # Host, process and thread: so that the caller can count whoever took part.
     who: tuple[str, int, int]
@@ -52,12 +53,14 @@ class Outcome:
 class Evaluation:
     """The fitness and the constraints, called chunk by chunk."""
 
-    __slots__ = ("constraints", "fitness", "forgiving")
+    __slots__ = ("chunk", "constraints", "fitness", "forgiving")
 
-    def __init__(self, fitness: Fitness, constraints: Sequence[Fitness], forgiving: bool) -> None:
+    def __init__(self, fitness: Fitness, constraints: Sequence[Fitness], forgiving: bool, chunk: int) -> None:
         self.fitness = fitness
         self.constraints = tuple(constraints)
         self.forgiving = forgiving
+        # Particles in a chunk of the problem. Several may be called at once where that is cheaper.
+        self.chunk = chunk
 
     def __call__(self, positions: Vector, groups: NDArray[np.int64], cuts: Sequence[int]) -> Outcome:
         """Particles whose chunks end at `cuts`; raises what the fitness raised if no particle was spared."""
@@ -75,9 +78,11 @@ class Evaluation:
             failed, error = self._each(positions, groups, values, violations)
         if error is not None and failed == count:
             raise error
-        told = "" if error is None else "".join(traceback.format_exception(error)).rstrip()
+        if not self.forgiving:
+            self._require_finite(positions, values)
         who = (_HOST, os.getpid(), threading.get_ident())
-        return Outcome(values, violations, failed, told, perf_counter() - began, who)
+        first = None if error is None else Fault.of(error)
+        return Outcome(values, violations, failed, first, perf_counter() - began, who)
 
     def _chunk(
         self, positions: Vector, groups: NDArray[np.int64], start: int, stop: int, values: Vector,
@@ -97,9 +102,16 @@ class Evaluation:
             if not self.forgiving:
                 raise
             values[start:stop] = np.nan
-            if stop - start == 1:
+            count = stop - start
+            if count == 1:
                 return 1, fault
-            outcomes = [self._chunk(positions, groups, row, row + 1, values, violations) for row in range(start, stop)]
+            # First as it would have been cut elsewhere: the neighbours of what raised keep their bits.
+            ends = [start + end for end in ends_of(count, self.chunk if count > self.chunk else 1)]
+            starts = [start, *ends[:-1]]
+            outcomes = [
+                self._chunk(positions, groups, first, end, values, violations)
+                for first, end in zip(starts, ends, strict=True)
+            ]
             return sum(failed for failed, _ in outcomes), next((error for _, error in outcomes if error), None)
 
     def _each(
@@ -127,6 +139,21 @@ class Evaluation:
                 values[row] = np.nan
                 failed, first = failed + 1, first or fault
         return failed, first
+
+    def _require_finite(self, positions: Vector, values: Vector) -> None:
+        """BadFitness that names the first particle whose value is no number; on_error='raise' wants it."""
+        bad = np.flatnonzero(~np.isfinite(values))
+        if not len(bad):
+            return
+        at, space = bad[:1], self.fitness.space
+        place = positions[at[0]].tolist() if space.names is None else {
+            name: column.tolist()[0] for name, column in space.columns(positions[at]).items()
+        }
+        more = f" (and no finite number for {len(bad) - 1} more)" if len(bad) > 1 else ""
+        raise BadFitness(
+            f"{self.fitness.name}() returned {values[at[0]]} for the particle {place}{more}: return finite numbers, or "
+            "leave out on_error='raise', so that such values count as the worst there is"
+        )
 
 
 def _beyond(limits: Sequence[Vector]) -> Vector:

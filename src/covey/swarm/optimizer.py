@@ -66,7 +66,9 @@ class Optimizer:
         elif self._optinfo:
             raise ValueError("optinfo is for covey's own algorithms; set up an object of another library yourself")
         else:
-            self._algorithm = Outside(algorithm, self.space)
+            # Another of ours has a sign of its own: told the wrong one, it would flee from the best.
+            ours = isinstance(algorithm, Optimizer) and not algorithm.minimize
+            self._algorithm = Outside(algorithm, self.space, -1.0 if ours else 1.0)
 
     @property
     def algorithm(self) -> Algorithm:
