@@ -29,6 +29,7 @@ from covey.swarm.evaluation import Evaluation
 from covey.swarm.evaluator import Evaluator, OutOfTime
 from covey.swarm.faults import Tally
 from covey.swarm.fitness import Fitness
+from covey.swarm.imprint import imprint_of
 from covey.swarm.islands import Islands, Leg
 from covey.swarm.places import Place
 from covey.swarm.problem import IN_FLIGHT, PLANNED, SEED, Problem
@@ -44,6 +45,8 @@ __all__ = ["Campaign"]
 # Particles of an island, unless somebody says how many islands there are: what a small swarm likes.
 ISLAND = 25
 LEG = 20
+# In a checkpoint: a digest of what functions refer to and running may change.
+HELD = "what functions hold"
 
 
 @dataclass(slots=True)
@@ -88,8 +91,10 @@ class Campaign:
     def _run(self, place: Place, kept: Checkpoint | None, found: Mapping[str, Any] | None) -> Result:
         began = monotonic()
         problem = self._problem(found)
+        contents = {} if kept is None else self._contents()
         if kept is not None and found is not None:
-            kept.require_same(found, problem.identity())
+            digests = contents.keys() - {HELD}
+            kept.require_same(found, problem.identity() | contents, digests=digests, loosely={HELD})
         first = problem.optimizer(0)
         if self.mode == "stream" and not first.asynchronous:
             raise ValueError(
@@ -103,7 +108,7 @@ class Campaign:
             # Last of all checks: asking for slots starts them.
             problem = replace(problem, in_flight=max(self._in_flight(place), self.group_count))
         if kept is not None:
-            kept.identity = problem.identity()
+            kept.identity = problem.identity() | contents
         stops = Stops(
             self.group_count, iterations=arguments.most_iterations, budget=arguments.budget, target=arguments.target,
             ftol=arguments.ftol, xtol=arguments.xtol, widths=problem.widths,
@@ -123,7 +128,9 @@ class Campaign:
         )
         loop = self._loop(run, evaluator, evaluation, round_size)
         try:
-            if found is not None:
+            if kept is not None and found is not None:
+                if not contents[HELD] or found["identity"].get(HELD) != contents[HELD]:
+                    self._require_same_value(kept, found["run"], evaluator)
                 run.restore(found["run"], replayed=self.mode == "stream")
                 loop.restore(found["loop"])
             reason = self._go(loop, run, evaluator, place)
@@ -134,6 +141,40 @@ class Campaign:
         # A stream leaves tasks behind that nobody waits for any more.
         place.leave(kill=reason in ("timeout", "interrupted") or self.mode == "stream")
         return self._result(run, evaluator, reason)
+
+    def _contents(self) -> dict[str, str]:
+        """Digests of all that decides values, by name; of what running may change in `HELD`, "" if there is none."""
+        imprints = {
+            "the function": imprint_of(self.fitness.func),
+            "constraints": imprint_of(tuple(limit.func for limit in self.constraints)),
+            "shared_data": imprint_of(self.fitness.shared_data, data=True),
+            "local_data": imprint_of(self.fitness.local_data, data=True),
+        }
+        loose = [imprint.loose for imprint in imprints.values()]
+        held = " ".join(loose) if all(loose) else ""
+        return {name: imprint.firm for name, imprint in imprints.items()} | {HELD: held}
+
+    def _require_same_value(self, kept: Checkpoint, books: Mapping[str, Any], evaluator: Evaluator) -> None:
+        """BadCheckpoint if the best positions do not have their values any more.
+
+        Objects that the function refers to differ, or cannot be compared: counters may, data must not.
+        """
+        values = np.asarray(books["best"]["values"])
+        groups = np.flatnonzero(np.isfinite(values))
+        if not len(groups):
+            return
+        deadline, evaluator.deadline = evaluator.deadline, None
+        anew = evaluator.evaluate(np.asarray(books["best"]["positions"])[groups], groups).values
+        evaluator.deadline = deadline
+        # Other neighbours in a call may give other last bits, of the largest numbers on the way.
+        largest = float(np.nanmax(np.abs([*np.ravel(books["history"]["best"]), *values])))
+        close = np.isclose(anew, values[groups], rtol=1e-6, atol=1e-12 * largest)
+        if not close.all():
+            at = int(np.flatnonzero(~close)[0])
+            raise kept.other_problem(
+                f"its best has the value {values[groups][at]:.10g} there and {anew[at]:.10g} in this call, with what "
+                "the function refers to now"
+            )
 
     def _in_flight(self, place: Place) -> int:
         """As many tasks as there are slots, and a quarter more, so that none waits for the next."""
