@@ -6,6 +6,8 @@ import os
 import re
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from decimal import Decimal
+from fractions import Fraction
 
 import numpy as np
 import pytest
@@ -35,6 +37,10 @@ def run(fun=fine, optparams=BOX, **options):
         ({"x": [0, 1, 2]}, ValueError, "'x'"),
         ([0, 1], ValueError, "one row"),
         ("x", TypeError, "optparams"),
+        ({"x": [0, None]}, TypeError, "'x': bounds are numbers, not None"),
+        ({"x": covey.swarm.Choice(3)}, TypeError, "'x': a Choice wants a list"),
+        ({"x": covey.swarm.Real(0, 3, init=3)}, ValueError, r"'x': init is the pair \(init_lo, init_hi\), not 3"),
+        ([[-math.inf, math.inf]], ValueError, r"where there are no bounds, give \[lo, init_lo, init_hi, hi\]"),
         ({"fitness": [0, 1]}, ValueError, "'fitness' is what the result calls the value"),
     ],
 )
@@ -47,7 +53,8 @@ def test_bounds(optparams, kind, words):
 @pytest.mark.parametrize(
     ("returned", "words"),
     [
-        (lambda x: x[:-1], "returned 15 values for 16 particles"),
+        (lambda x: x[:-1], r"optimize\(.*\): .*\(\) returned 15 values for 16 particles"),
+        (lambda x: x[:1], "returned 1 value for 16 particles"),
         (lambda x: 1.0, "returned a single value for 16 particles: .* vectorized=False"),
         (lambda x: ["a"] * len(x), "returned strings"),
         (lambda x: x * 1j, "returned complex numbers"),
@@ -61,6 +68,30 @@ def test_bounds(optparams, kind, words):
 def test_what_a_fitness_returns(returned, words, on_error):
     with pytest.raises(BadFitness, match=words):
         run(lambda args: returned(args["x"]), on_error=on_error)
+
+
+@pytest.mark.parametrize("number", [Fraction, lambda x: Decimal(float(x)), lambda x: 10**30])
+def test_any_real_number_will_do(number):
+    found = run(lambda x: [number(each) for each in x], {"x": [-5, 5]}, iterations=2)
+    assert found["fitness"][0] == found.best["x"] or found["fitness"][0] == 1e30
+
+
+def test_what_is_masked_is_no_number():
+    found = run(lambda x: np.ma.masked_greater(x, 0), {"x": [-5, 5]}, iterations=2)
+    assert found["fitness"][0] <= 0
+    assert found.faults.nan > 0
+
+
+def test_rows_of_four_have_bounds_and_a_start():
+    found = run(lambda X: (X**2).sum(axis=0), [[-math.inf, -5, 5, math.inf], [0, 0, 1, 2]], iterations=2)  # noqa: N803
+    assert found["x"].shape == (2, 1)
+
+
+@pytest.mark.slow
+def test_data_that_cannot_be_sent_is_named():
+    data = {"l": threading.Lock()}
+    with pytest.raises(covey.NotPicklable, match=r"optimize\(fine\): shared_data\['l'\] is of type lock: cannot"):
+        run(shared_data=data, inline=False, max_cpu=1)
 
 
 def test_what_a_function_of_one_particle_returns():
@@ -87,6 +118,21 @@ def test_what_a_function_of_one_particle_returns():
         ({"algorithm": "psa"}, ValueError, "did you mean 'pso'"),
         ({"optinfo": {"omgea": 0.5}}, ValueError, "did you mean 'omega'"),
         ({"seed": -1}, ValueError, "seed is a whole number"),
+        ({"seed": "a"}, TypeError, r"optimize\(…\): seed is a whole number"),
+        ({"algorithm": "CMA"}, ValueError, r"optimize\(…\): no algorithm is called 'CMA'; did you mean 'cma'\?"),
+        ({"algorithm": covey.swarm.Optimizer}, TypeError, r"Optimizer is a class: make one of it"),
+        ({"optinfo": [0.7]}, TypeError, r"optimize\(…\): optinfo is a dict"),
+        ({"optinfo": {"omega": "x"}}, TypeError, r"optimize\(…\): optinfo\['omega'\] is a number, not 'x'"),
+        ({"optinfo": {"omega": math.nan}}, ValueError, r"optinfo\['omega'\] is a finite number"),
+        ({"optinfo": {"cl": -3}}, ValueError, "omega, cl and cg are at least 0"),
+        ({"algorithm": "auto", "optinfo": {"alone": -3}}, ValueError, "at least 0, and here -3"),
+        ({"vectorized": "no"}, TypeError, r"optimize\(vectorized='no'\): True or False is needed"),
+        ({"inline": "no"}, TypeError, r"optimize\(inline='no'\): True, False or None is needed"),
+        ({"progress": "yes"}, TypeError, r"optimize\(progress='yes'\): True, False or None is needed"),
+        ({"checkpoint": 3}, TypeError, r"optimize\(checkpoint=3\): the path of a file is needed"),
+        ({"checkpoint": "/"}, IsADirectoryError, r"optimize\(checkpoint='/'\) is a folder"),
+        ({"local_data": {"a": np.array(3)}}, TypeError, "'a' is of type ndarray; a list is needed"),
+        ({"local_data": {"a": {"p": 1}}}, TypeError, "'a' is of type dict; a list is needed"),
         ({"constraints": [3]}, TypeError, "functions are needed, and 3 is none"),
         ({"constraints": 3}, TypeError, r"optimize\(constraints=3\): a function is needed, or a list of them"),
         ({"callback": 3}, TypeError, r"optimize\(callback=3\): a function is needed"),
@@ -96,7 +142,7 @@ def test_what_a_function_of_one_particle_returns():
         ({"local_data": [1]}, TypeError, "a dict of lists is needed"),
         ({"local_data": {"a": 1}}, TypeError, "'a' is of type int; a list is needed, with one entry for each group"),
         ({"local_data": {"a": [1, 2]}, "group_count": 3}, ValueError, "'a' has 2 entries, and there are 3 groups"),
-        ({"local_data": {"a": [1, 2], "b": [1]}}, ValueError, "'b' has 1 entries, and there are 2 groups"),
+        ({"local_data": {"a": [1, 2], "b": [1]}}, ValueError, "'b' has 1 entry, and there are 2 groups"),
         ({"local_data": {"a": []}}, ValueError, "its lists are empty"),
         ({"algorithm": object()}, TypeError, "lacks ask"),
         ({"algorithm": object(), "group_count": 2}, ValueError, "can serve one group"),

@@ -180,7 +180,7 @@ def test_a_killed_program_is_taken_up(tmp_path):
         ({"seed": 8}, "seed is 7 there and 8 in this call"),
         ({"group_count": 3}, "group_count is 2 there and 3 in this call"),
         ({"optparams": {"x": [-5, 5], "z": [-5, 5]}}, "parameters is x, y there and x, z in this call"),
-        ({"optparams": {"x": [-5, 5], "y": [-5, 6]}}, "bounds of parameter 'y' is"),
+        ({"optparams": {"x": [-5, 5], "y": [-5, 6]}}, r"bounds of parameter 'y' is \[-5, 5\] there and \[-5, 6\]"),
         ({"mode": "stream"}, "mode is rounds there and stream in this call"),
         ({"chunk": 3}, "chunk is 16 there and 3 in this call"),
         ({"optinfo": {"omega": 0.5}}, "optinfo is"),
@@ -316,6 +316,12 @@ def test_a_torn_file_is_refused_by_name(tmp_path):
         file.write_bytes(torn)
         with pytest.raises(BadCheckpoint, match="file is torn, or no checkpoint of covey at all"):
             run(checkpoint=file)
+
+
+def test_a_tilde_is_the_home_of_the_user(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    run(checkpoint="~/file")
+    assert (tmp_path / "file").exists()
 
 
 def test_a_folder_that_is_not_there_is_named_before_anything_runs(tmp_path):

@@ -3,20 +3,27 @@
 
 Why: a wrong word should cost a second, not an hour of computing.
 
-May not know: slots, algorithms. Guarantees: nothing here starts, reads or writes anything.
+May not know: slots, algorithms. Guarantees: nothing here starts, reads or writes anything; of files
+it is only asked whether their folder is there.
 """
 
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Any
 
+import numpy as np
+
+from covey.swarm.chunks import counted
 from covey.swarm.space import Space
 
-__all__ = ["Arguments", "checked_groups", "checked_space", "require_known", "require_word"]
+__all__ = [
+    "Arguments", "checked_groups", "checked_space", "require_bool", "require_known", "require_path", "require_word"
+]
 
 MODES = ("rounds", "stream", "islands")
 POLICIES = ("worst", "raise")
@@ -135,6 +142,30 @@ def checked_space(call: str, optparams: object) -> Space:
     return space
 
 
+def require_bool(call: str, name: str, value: object, *, or_none: bool = False) -> None:
+    """True or False, and with `or_none` None: a word such as "no" would count as True."""
+    if not (isinstance(value, (bool, np.bool_)) or (or_none and value is None)):
+        raise TypeError(f"{call}({name}={value!r}): True{', False or None' if or_none else ' or False'} is needed")
+
+
+def require_path(call: str, checkpoint: object) -> str:
+    """Where a checkpoint is; `~` is the user's home."""
+    if not isinstance(checkpoint, (str, os.PathLike)):
+        raise TypeError(f"{call}(checkpoint={checkpoint!r}): the path of a file is needed")
+    path = os.path.abspath(os.path.expanduser(os.fsdecode(checkpoint)))
+    if os.path.isdir(path):
+        raise IsADirectoryError(f"{call}(checkpoint={path!r}) is a folder: the path of a file is needed")
+    if not os.path.isdir(os.path.dirname(path)):
+        raise FileNotFoundError(f"{call}(checkpoint={path!r}) lies in a folder that does not exist")
+    return path
+
+
+def _is_list(values: object) -> bool:
+    if isinstance(values, (str, bytes, Mapping)) or getattr(values, "shape", None) == ():
+        return False
+    return hasattr(values, "__len__") and hasattr(values, "__getitem__")
+
+
 def checked_groups(call: str, group_count: int | None, local_data: Mapping[str, Any] | None) -> int:
     """How many groups there are: as said, or as the lists of `local_data` have entries."""
     if group_count is not None:
@@ -147,7 +178,7 @@ def checked_groups(call: str, group_count: int | None, local_data: Mapping[str, 
     if not isinstance(local_data, Mapping):
         raise TypeError(f"{call}(local_data=…): a dict of lists is needed, not {type(local_data).__name__}")
     for name, values in local_data.items():
-        if isinstance(values, (str, bytes)) or not hasattr(values, "__len__") or not hasattr(values, "__getitem__"):
+        if not _is_list(values):
             raise TypeError(
                 f"{call}(local_data=…): {name!r} is of type {type(values).__name__}; a list is needed, with one entry "
                 "for each group (what all groups share goes into shared_data)"
@@ -156,8 +187,8 @@ def checked_groups(call: str, group_count: int | None, local_data: Mapping[str, 
             group_count = len(values)
         if len(values) != group_count:
             raise ValueError(
-                f"{call}(local_data=…): {name!r} has {len(values)} entries, and there are {group_count} groups; each "
-                "group needs one entry"
+                f"{call}(local_data=…): {name!r} has {counted(len(values), 'entry', 'entries')}, and there "
+                f"{'is' if group_count == 1 else 'are'} {counted(group_count, 'group')}; each group needs one entry"
             )
     if group_count == 0:
         raise ValueError(f"{call}(local_data=…): its lists are empty; each group needs one entry")

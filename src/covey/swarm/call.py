@@ -16,7 +16,16 @@ from typing import Any, Never, TypedDict, Unpack
 
 from covey.codec.functions import callable_name
 from covey.distributed import checked_keywords
-from covey.swarm.arguments import POLICIES, Arguments, checked_groups, checked_space, require_known, require_word
+from covey.swarm.arguments import (
+    POLICIES,
+    Arguments,
+    checked_groups,
+    checked_space,
+    require_bool,
+    require_known,
+    require_path,
+    require_word,
+)
 from covey.swarm.campaign import Campaign
 from covey.swarm.fitness import Fitness
 from covey.swarm.result import Result
@@ -247,14 +256,20 @@ def _called(call: str, fun: Callable[..., Any], optparams: object, minimize: boo
     require_word(call, "on_error", on_error, POLICIES)
     space = checked_space(call, optparams)
     group_count = checked_groups(call, options.get("group_count"), local_data)
-    vectorized = bool(options.get("vectorized", True))
+    vectorized = options.get("vectorized", True)
+    require_bool(call, "vectorized", vectorized)
+    require_bool(call, "returninfo", options.get("returninfo", False))
+    require_bool(call, "inline", options.get("inline"), or_none=True)
+    require_bool(call, "progress", options.get("progress"), or_none=True)
+    checkpoint = options.get("checkpoint")
     label = f"{call}({callable_name(fun)})"
 
     def fitness_of(function: object, name: str | None = None) -> Fitness:
         if not callable(function):
             raise TypeError(f"{call}(constraints=…): functions are needed, and {function!r} is none")
         return Fitness(
-            function, space, shared_data=shared_data, local_data=local_data, vectorized=vectorized, label=name
+            function, space, shared_data=shared_data, local_data=local_data, vectorized=bool(vectorized), label=name,
+            call=label,
         )
 
     limits = options.get("constraints") or ()
@@ -280,7 +295,7 @@ def _called(call: str, fun: Callable[..., Any], optparams: object, minimize: boo
         minimize=minimize,
         mode=mode,
         seed=options.get("seed"),
-        checkpoint=options.get("checkpoint"),
+        checkpoint=None if checkpoint is None else require_path(call, checkpoint),
         callback=callback,
     )
     result: Result = campaign.run()

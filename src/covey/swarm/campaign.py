@@ -9,7 +9,6 @@ the best so far.
 
 from __future__ import annotations
 
-import os
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -67,19 +66,15 @@ class Campaign:
     minimize: bool
     mode: str
     seed: int | None
-    checkpoint: str | os.PathLike[str] | None
+    checkpoint: str | None
     callback: Callable[[Info], object] | None
 
     def run(self) -> Result:
         """Optimises."""
-        place = Place(self.wanted, self.fitness.name)
+        place = Place(self.wanted, self.fitness.name, self.label)
         kept = None
         if self.checkpoint is not None:
             kept = Checkpoint(self.checkpoint, monotonic)
-            if not os.path.isdir(os.path.dirname(kept.path)):
-                raise FileNotFoundError(
-                    f"{self.label}: checkpoint={os.fspath(self.checkpoint)!r} lies in a folder that does not exist"
-                )
         found = kept.load() if kept is not None else None
         try:
             return self._run(place, kept, found)
@@ -90,12 +85,16 @@ class Campaign:
 
     def _run(self, place: Place, kept: Checkpoint | None, found: Mapping[str, Any] | None) -> Result:
         began = monotonic()
-        problem = self._problem(found)
+        try:
+            problem = self._problem(found)
+            first = problem.optimizer(0)
+        except (TypeError, ValueError) as error:
+            # Of the seed, the algorithm and its constants, which know of no call.
+            raise type(error)(f"{self.arguments.call}(…): {error}") from None
         contents = {} if kept is None else self._contents()
         if kept is not None and found is not None:
             digests = contents.keys() - {HELD}
             kept.require_same(found, problem.identity() | contents, digests=digests, loosely={HELD})
-        first = problem.optimizer(0)
         if self.mode == "stream" and not first.asynchronous:
             raise ValueError(
                 f"{self.label}: the algorithm {problem.algorithm_name!r} must be told whole rounds, so it cannot be "
@@ -202,7 +201,7 @@ class Campaign:
             in_flight = max(in_flight, self.group_count)
         if not isinstance(self.algorithm, str) and (self.group_count > 1 or self.mode == "islands"):
             raise ValueError(
-                f"{self.label}: an object as algorithm= can serve one group in mode 'rounds'; name one of covey's own "
+                "an object as algorithm= can serve one group in mode 'rounds'; name one of covey's own "
                 "for several groups or islands"
             )
         chunk = arguments.chunk

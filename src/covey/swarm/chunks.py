@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-__all__ = ["default_chunk", "ends_of", "tasks_of"]
+__all__ = ["counted", "default_chunk", "ends_of", "tasks_of"]
 
 # A round is cut for sixteen slots or so, but a vectorised call of a few particles wastes its own start, and one of many
 # gains nothing more.
@@ -29,6 +29,15 @@ def default_chunk(round_size: int) -> int:
     (16, 63, 256)
     """
     return max(LEAST_CHUNK, min(MOST_CHUNK, -(-round_size // FOR_SLOTS)))
+
+
+def counted(number: int, one: str, many: str = "") -> str:
+    """A number of things, in words.
+
+    >>> counted(1, "particle"), counted(0, "entry", "entries")
+    ('1 particle', '0 entries')
+    """
+    return f"{number} {one if number == 1 else many or one + 's'}"
 
 
 def ends_of(count: int, chunk: int) -> list[int]:

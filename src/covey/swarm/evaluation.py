@@ -15,6 +15,8 @@ import os
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
+from decimal import Decimal
+from numbers import Real
 from time import perf_counter
 from typing import Any
 
@@ -22,7 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from covey.errors import BadFitness
-from covey.swarm.chunks import ends_of
+from covey.swarm.chunks import counted, ends_of
 from covey.swarm.faults import Fault
 from covey.swarm.fitness import Fitness
 
@@ -92,9 +94,9 @@ class Evaluation:
         here, mine = positions[start:stop], groups[start:stop]
         try:
             if violations is not None:
-                limits = [numbers_of(each(here, mine), stop - start, each.name) for each in self.constraints]
+                limits = [numbers_of(each(here, mine), stop - start, each.told) for each in self.constraints]
                 violations[start:stop] = _beyond(limits)
-            values[start:stop] = numbers_of(self.fitness(here, mine), stop - start, self.fitness.name)
+            values[start:stop] = numbers_of(self.fitness(here, mine), stop - start, self.fitness.told)
             return 0, None
         except BadFitness:
             raise
@@ -119,9 +121,9 @@ class Evaluation:
     ) -> tuple[int, Exception | None]:
         """A function of one particle, called for each."""
         failed, first = 0, None
-        name = self.fitness.name
+        name = self.fitness.told
         function, calls = self.fitness.call_each(positions, groups)
-        limits = [(constraint.name, *constraint.call_each(positions, groups)) for constraint in self.constraints]
+        limits = [(constraint.told, *constraint.call_each(positions, groups)) for constraint in self.constraints]
         for row, (args, named) in enumerate(calls):
             try:
                 if violations is not None:
@@ -151,7 +153,7 @@ class Evaluation:
         }
         more = f" (and no finite number for {len(bad) - 1} more)" if len(bad) > 1 else ""
         raise BadFitness(
-            f"{self.fitness.name}() returned {values[at[0]]} for the particle {place}{more}: return finite numbers, or "
+            f"{self.fitness.told} returned {values[at[0]]} for the particle {place}{more}: return finite numbers, or "
             "leave out on_error='raise', so that such values count as the worst there is"
         )
 
@@ -165,7 +167,7 @@ def _beyond(limits: Sequence[Vector]) -> Vector:
 def numbers_of(returned: Any, count: int, name: str) -> Vector:
     """What a fitness returned for `count` particles, as real numbers; BadFitness says what it is instead.
 
-    >>> numbers_of([1, 2.5], 2, "f")
+    >>> numbers_of([1, 2.5], 2, "f()")
     array([1. , 2.5])
     """
     array = _real(returned, name)
@@ -173,11 +175,12 @@ def numbers_of(returned: Any, count: int, name: str) -> Vector:
         return array.reshape(count)
     if array.ndim == 0:
         raise BadFitness(
-            f"{name}() returned a single value for {count} particles: it must return one for each, or be declared "
+            f"{name} returned a single value for {count} particles: it must return one for each, or be declared "
             "with vectorized=False"
         )
-    got = f"{len(array)} values" if array.ndim == 1 else f"an array of shape {array.shape}"
-    raise BadFitness(f"{name}() returned {got} for {count} particles: it must return one value for each")
+    got = counted(len(array), "value") if array.ndim == 1 else f"an array of shape {array.shape}"
+    many = counted(count, "particle")
+    raise BadFitness(f"{name} returned {got} for {many}: it must return one value for each")
 
 
 def number_of(returned: Any, name: str) -> float:
@@ -186,7 +189,7 @@ def number_of(returned: Any, name: str) -> float:
     array = _real(returned, name)
     if array.size != 1:
         raise BadFitness(
-            f"{name}() returned {array.size} values for one particle (vectorized=False): it must return a single number"
+            f"{name} returned {array.size} values for one particle (vectorized=False): it must return a single number"
         )
     return float(array.reshape(()))
 
@@ -196,17 +199,21 @@ def _real(returned: Any, name: str) -> Vector:
         found: Vector = returned
         return found
     if returned is None:
-        raise BadFitness(f"{name}() returned None: it must return one number for each particle (is a return missing?)")
+        raise BadFitness(f"{name} returned None: it must return one number for each particle (is a return missing?)")
     try:
-        array = np.asarray(returned)
+        # What is masked is not known, so it is no number; the values under a mask are anything.
+        array = np.ma.filled(returned.astype(np.float64), np.nan) if np.ma.isMA(returned) else np.asarray(returned)
     except ValueError:
-        raise BadFitness(f"{name}() returned {type(returned).__name__} of uneven parts: numbers are needed") from None
+        raise BadFitness(f"{name} returned {type(returned).__name__} of uneven parts: numbers are needed") from None
     if array.dtype.kind == "c":
-        raise BadFitness(f"{name}() returned complex numbers, which have no order: return abs() or a real part of them")
+        raise BadFitness(f"{name} returned complex numbers, which have no order: return abs() or a real part of them")
+    if array.dtype.kind == "O" and array.size and all(isinstance(value, (Real, Decimal)) for value in array.flat):
+        # Fractions, decimals and whole numbers beyond 64 bits.
+        array = array.astype(np.float64)
     if array.dtype.kind not in "biuf":
         what = "strings" if array.dtype.kind in "US" else f"values of type {array.dtype}"
         if array.dtype.kind == "O" and array.size:
             what = f"values of type {type(array.flat[0]).__name__}"
-        raise BadFitness(f"{name}() returned {what}: it must return one real number for each particle")
+        raise BadFitness(f"{name} returned {what}: it must return one real number for each particle")
     numbers: Vector = array.astype(np.float64)
     return numbers

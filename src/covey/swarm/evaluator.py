@@ -24,7 +24,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from covey.errors import CoveyError, PoisonTask
+from covey.codec.culprit import maybe_not_picklable
+from covey.errors import CoveyError, NotPicklable, PoisonTask
 from covey.swarm.chunks import ends_of, tasks_of
 from covey.swarm.evaluation import Evaluation, Outcome
 from covey.swarm.faults import Tally
@@ -128,8 +129,29 @@ class Evaluator:
         """A call of the evaluation, somewhere."""
         if self._sent is None:
             self._evaluation.fitness.settle()
-            self._sent = self.place.prepared(self._evaluation)
-        return self.place.submit(self._sent, *args)
+            self._sent = self._prepared(self._evaluation)
+        return self._submit(self._sent, *args)
+
+    def _prepared(self, call: Callable[..., Any]) -> Callable[..., Any]:
+        try:
+            return self.place.prepared(call)
+        except Exception as error:
+            raise self._named(error) from error
+
+    def _submit(self, prepared: Callable[..., Any], *args: Any) -> Future[Any]:
+        try:
+            return self.place.submit(prepared, *args)
+        except NotPicklable as error:
+            raise self._named(error) from error
+
+    def _named(self, error: Exception) -> Exception:
+        """The same, in words that the user used: data, if it is that."""
+        fitness = self._evaluation.fitness
+        for name, data in (("shared_data", fitness.shared_data), ("local_data", fitness.local_data)):
+            fault = maybe_not_picklable(f"{self.tally.label}: {name}", data)
+            if fault is not None:
+                return fault
+        return error
 
     def call_all(self, call: Callable[..., Any], arguments: Sequence[tuple[Any, ...]]) -> list[Any]:
         """`call` with each of these arguments, in their order: something else than the evaluation, such as a leg."""
@@ -141,8 +163,8 @@ class Evaluator:
             return self.landed
         if self._other is None or self._other[0] is not call:
             self._evaluation.fitness.settle()
-            self._other = call, self.place.prepared(call)
-        futures = [self.place.submit(self._other[1], *each) for each in arguments]
+            self._other = call, self._prepared(call)
+        futures = [self._submit(self._other[1], *each) for each in arguments]
         try:
             for future in futures:
                 self._await(future)

@@ -46,9 +46,9 @@ class Imprint(NamedTuple):
 def imprint_of(thing: object, *, data: bool = False) -> Imprint:
     """The imprint of a function; or of `data`, whose lists and arrays are firm because the user gave them as data.
 
-    >>> imprint_of(lambda x: x + 1).firm == imprint_of(lambda x: x + 1).firm
-    True
-    >>> imprint_of(lambda x: x + 1).firm == imprint_of(lambda x: x + 2).firm
+    >>> imprint_of(max).firm == imprint_of(min).firm, imprint_of([1]).firm == imprint_of([2]).firm
+    (False, True)
+    >>> imprint_of([1], data=True).firm == imprint_of([2], data=True).firm
     False
     """
     walk = _Walk(data)

@@ -29,6 +29,8 @@ class Outside:
     asynchronous = False
 
     def __init__(self, optimiser: Any, space: Space, sign: float = 1.0) -> None:
+        if isinstance(optimiser, type):
+            raise TypeError(f"{WANTED}. {optimiser.__name__} is a class: make one of it, {optimiser.__name__}(…)")
         if not callable(getattr(optimiser, "ask", None)) or not callable(getattr(optimiser, "tell", None)):
             lacking = "tell" if hasattr(optimiser, "ask") else "ask"
             raise TypeError(f"{WANTED}. This {type(optimiser).__name__} lacks {lacking}")
