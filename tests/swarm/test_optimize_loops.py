@@ -122,7 +122,7 @@ def test_timeout_does_not_wait_for_a_client(mode, tmp_path):
         list(client.map(abs, range(100)))
         found = covey.maximize(
             stuck_once(str(tmp_path / "first")), {"x": [-1, 1]}, seed=4, group_size=4, vectorized=False, mode=mode,
-            executor=client, inline=False, timeout=0.5, iterations=1_000_000,
+            executor=client, inline=False, timeout=1.5, iterations=1_000_000,
         )
         assert found.stopped_because == "timeout"
         assert found.evaluations >= 3

@@ -178,7 +178,8 @@ def test_inside_a_slot_it_runs_in_place(client, mode):
     ].tolist()
 
 
-def test_in_whatever_way_it_was_cut_when_something_raised(monkeypatch):
+@pytest.mark.parametrize("size", [33, 100])
+def test_in_whatever_way_it_was_cut_when_something_raised(monkeypatch, size):
     # Where nobody says where, it runs here, in one call a round.
     monkeypatch.setattr("covey.swarm.pace.CHEAP", 10.0)
 
@@ -191,7 +192,7 @@ def test_in_whatever_way_it_was_cut_when_something_raised(monkeypatch):
     found = []
     for options in ({"inline": True}, {}, {"executor": Backwards(), "inline": False}):
         with pytest.warns(RuntimeWarning, match="raised"):
-            found.append(covey.minimize(steep, [[-5, 5]] * 20, group_size=100, seed=3, iterations=20, **options))
+            found.append(covey.minimize(steep, [[-5, 5]] * 20, group_size=size, seed=3, iterations=20, **options))
     for other in found[1:]:
         same_values(other, found[0])
 

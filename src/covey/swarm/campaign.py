@@ -118,9 +118,10 @@ class Campaign:
         run = Run(
             problem, stops, tally, callback=self.callback, progress=progress, checkpoint=kept, clock=monotonic
         )
-        evaluation = Evaluation(self.fitness, self.constraints, self.forgiving, problem.chunk)
+        exact = arguments.chunk is not None
+        evaluation = Evaluation(self.fitness, self.constraints, self.forgiving, problem.chunk, exact=exact)
         evaluator = Evaluator(
-            evaluation, place, tally, chunk=problem.chunk, fixed=arguments.chunk is not None,
+            evaluation, place, tally, chunk=problem.chunk, fixed=exact,
             # Who asks for no barrier has slow evaluations, and who asks for islands has many.
             inline=self.inline if self.mode == "rounds" or self.inline is not None else False, clock=monotonic,
             deadline=None if arguments.timeout is None else began + arguments.timeout,

@@ -40,13 +40,17 @@ def counted(number: int, one: str, many: str = "") -> str:
     return f"{number} {one if number == 1 else many or one + 's'}"
 
 
-def ends_of(count: int, chunk: int) -> list[int]:
-    """Where the chunks of `count` particles end.
+def ends_of(count: int, chunk: int, *, exact: bool = True) -> list[int]:
+    """Where the chunks of `count` particles end; unless `exact`, a last one of one particle joins the one before.
+
+    numpy adds up a single column in another order than it adds many, so a particle alone may have other last bits.
 
     >>> ends_of(50, 16)
     [16, 32, 48, 50]
+    >>> ends_of(33, 16), ends_of(33, 16, exact=False)
+    ([16, 32, 33], [16, 33])
     """
-    ends = list(range(chunk, count, chunk))
+    ends = list(range(chunk, count - (0 if exact or chunk == 1 else 1), chunk))
     ends.append(count)
     return ends
 

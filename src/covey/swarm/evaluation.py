@@ -55,14 +55,18 @@ class Outcome:
 class Evaluation:
     """The fitness and the constraints, called chunk by chunk."""
 
-    __slots__ = ("chunk", "constraints", "fitness", "forgiving")
+    __slots__ = ("chunk", "constraints", "exact", "fitness", "forgiving")
 
-    def __init__(self, fitness: Fitness, constraints: Sequence[Fitness], forgiving: bool, chunk: int) -> None:
+    def __init__(
+        self, fitness: Fitness, constraints: Sequence[Fitness], forgiving: bool, chunk: int, *, exact: bool = True
+    ) -> None:
         self.fitness = fitness
         self.constraints = tuple(constraints)
         self.forgiving = forgiving
-        # Particles in a chunk of the problem. Several may be called at once where that is cheaper.
+        # Particles in a chunk of the problem, and whether none may have one more. Several chunks may be called at once
+        # where that is cheaper.
         self.chunk = chunk
+        self.exact = exact
 
     def __call__(self, positions: Vector, groups: NDArray[np.int64], cuts: Sequence[int]) -> Outcome:
         """Particles whose chunks end at `cuts`; raises what the fitness raised if no particle was spared."""
@@ -108,7 +112,8 @@ class Evaluation:
             if count == 1:
                 return 1, fault
             # First as it would have been cut elsewhere: the neighbours of what raised keep their bits.
-            ends = [start + end for end in ends_of(count, self.chunk if count > self.chunk else 1)]
+            parts = ends_of(count, self.chunk, exact=self.exact)
+            ends = [start + end for end in (parts if len(parts) > 1 else ends_of(count, 1))]
             starts = [start, *ends[:-1]]
             outcomes = [
                 self._chunk(positions, groups, first, end, values, violations)

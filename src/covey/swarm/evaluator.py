@@ -98,8 +98,9 @@ class Evaluator:
         count = len(positions)
         if self._inline is None and self._pace.is_cheap(count):
             # Too cheap even to be cut.
-            return self._in_place(positions, groups, ends_of(count, self._chunk if self._fixed else self._whole))
-        ends = ends_of(count, self._chunk if self._evaluation.fitness.vectorized else 1)
+            size = self._chunk if self._fixed else self._whole
+            return self._in_place(positions, groups, ends_of(count, size, exact=self._fixed))
+        ends = ends_of(count, self._chunk if self._evaluation.fitness.vectorized else 1, exact=self._fixed)
         if self._inline:
             return self._in_place(positions, groups, ends)
         if self._inline is None and self._pace.seconds is None and self._may_try_here():
