@@ -6,6 +6,8 @@ import os
 import re
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from decimal import Decimal
+from fractions import Fraction
 
 import numpy as np
 import pytest
@@ -35,6 +37,10 @@ def run(fun=fine, optparams=BOX, **options):
         ({"x": [0, 1, 2]}, ValueError, "'x'"),
         ([0, 1], ValueError, "one row"),
         ("x", TypeError, "optparams"),
+        ({"x": [0, None]}, TypeError, "'x': bounds are numbers, not None"),
+        ({"x": covey.swarm.Choice(3)}, TypeError, "'x': a Choice wants a list"),
+        ({"x": covey.swarm.Real(0, 3, init=3)}, ValueError, r"'x': init is the pair \(init_lo, init_hi\), not 3"),
+        ([[-math.inf, math.inf]], ValueError, r"where there are no bounds, give \[lo, init_lo, init_hi, hi\]"),
         ({"fitness": [0, 1]}, ValueError, "'fitness' is what the result calls the value"),
     ],
 )
@@ -47,7 +53,8 @@ def test_bounds(optparams, kind, words):
 @pytest.mark.parametrize(
     ("returned", "words"),
     [
-        (lambda x: x[:-1], "returned 15 values for 16 particles"),
+        (lambda x: x[:-1], r"optimize\(.*\): .*\(\) returned 15 values for 16 particles"),
+        (lambda x: x[:1], "returned 1 value for 16 particles"),
         (lambda x: 1.0, "returned a single value for 16 particles: .* vectorized=False"),
         (lambda x: ["a"] * len(x), "returned strings"),
         (lambda x: x * 1j, "returned complex numbers"),
@@ -63,6 +70,30 @@ def test_what_a_fitness_returns(returned, words, on_error):
         run(lambda args: returned(args["x"]), on_error=on_error)
 
 
+@pytest.mark.parametrize("number", [Fraction, lambda x: Decimal(float(x)), lambda x: 10**30])
+def test_any_real_number_will_do(number):
+    found = run(lambda x: [number(each) for each in x], {"x": [-5, 5]}, iterations=2)
+    assert found["fitness"][0] == found.best["x"] or found["fitness"][0] == 1e30
+
+
+def test_what_is_masked_is_no_number():
+    found = run(lambda x: np.ma.masked_greater(x, 0), {"x": [-5, 5]}, iterations=2)
+    assert found["fitness"][0] <= 0
+    assert found.faults.nan > 0
+
+
+def test_rows_of_four_have_bounds_and_a_start():
+    found = run(lambda X: (X**2).sum(axis=0), [[-math.inf, -5, 5, math.inf], [0, 0, 1, 2]], iterations=2)  # noqa: N803
+    assert found["x"].shape == (2, 1)
+
+
+@pytest.mark.slow
+def test_data_that_cannot_be_sent_is_named():
+    data = {"l": threading.Lock()}
+    with pytest.raises(covey.NotPicklable, match=r"optimize\(fine\): shared_data\['l'\] is of type lock: cannot"):
+        run(shared_data=data, inline=False, max_cpu=1)
+
+
 def test_what_a_function_of_one_particle_returns():
     with pytest.raises(BadFitness, match="returned 2 values for one particle"):
         run(lambda args: [1, 2], vectorized=False)
@@ -76,6 +107,7 @@ def test_what_a_function_of_one_particle_returns():
         ({"iterations": -1}, ValueError, "at least 1 is needed"),
         ({"iterations": True}, TypeError, "a whole number is needed"),
         ({"budget": 10}, ValueError, "less than one round of 20 evaluations"),
+        ({"budget": 30, "noise": 11}, ValueError, "leaves no room to evaluate the best of each group 11 times more"),
         ({"target": "low"}, TypeError, r"optimize\(target='low'\): a number is needed"),
         ({"ftol": -1}, ValueError, "a number of at least 0"),
         ({"timeout": math.nan}, ValueError, "a number of at least 0"),
@@ -86,6 +118,21 @@ def test_what_a_function_of_one_particle_returns():
         ({"algorithm": "psa"}, ValueError, "did you mean 'pso'"),
         ({"optinfo": {"omgea": 0.5}}, ValueError, "did you mean 'omega'"),
         ({"seed": -1}, ValueError, "seed is a whole number"),
+        ({"seed": "a"}, TypeError, r"optimize\(…\): seed is a whole number"),
+        ({"algorithm": "CMA"}, ValueError, r"optimize\(…\): no algorithm is called 'CMA'; did you mean 'cma'\?"),
+        ({"algorithm": covey.swarm.Optimizer}, TypeError, r"Optimizer is a class: make one of it"),
+        ({"optinfo": [0.7]}, TypeError, r"optimize\(…\): optinfo is a dict"),
+        ({"optinfo": {"omega": "x"}}, TypeError, r"optimize\(…\): optinfo\['omega'\] is a number, not 'x'"),
+        ({"optinfo": {"omega": math.nan}}, ValueError, r"optinfo\['omega'\] is a finite number"),
+        ({"optinfo": {"cl": -3}}, ValueError, "omega, cl and cg are at least 0"),
+        ({"algorithm": "auto", "optinfo": {"alone": -3}}, ValueError, "at least 0, and here -3"),
+        ({"vectorized": "no"}, TypeError, r"optimize\(vectorized='no'\): True or False is needed"),
+        ({"inline": "no"}, TypeError, r"optimize\(inline='no'\): True, False or None is needed"),
+        ({"progress": "yes"}, TypeError, r"optimize\(progress='yes'\): True, False or None is needed"),
+        ({"checkpoint": 3}, TypeError, r"optimize\(checkpoint=3\): the path of a file is needed"),
+        ({"checkpoint": "/"}, IsADirectoryError, r"optimize\(checkpoint='/'\) is a folder"),
+        ({"local_data": {"a": np.array(3)}}, TypeError, "'a' is of type ndarray; a list is needed"),
+        ({"local_data": {"a": {"p": 1}}}, TypeError, "'a' is of type dict; a list is needed"),
         ({"constraints": [3]}, TypeError, "functions are needed, and 3 is none"),
         ({"constraints": 3}, TypeError, r"optimize\(constraints=3\): a function is needed, or a list of them"),
         ({"callback": 3}, TypeError, r"optimize\(callback=3\): a function is needed"),
@@ -95,7 +142,7 @@ def test_what_a_function_of_one_particle_returns():
         ({"local_data": [1]}, TypeError, "a dict of lists is needed"),
         ({"local_data": {"a": 1}}, TypeError, "'a' is of type int; a list is needed, with one entry for each group"),
         ({"local_data": {"a": [1, 2]}, "group_count": 3}, ValueError, "'a' has 2 entries, and there are 3 groups"),
-        ({"local_data": {"a": [1, 2], "b": [1]}}, ValueError, "'b' has 1 entries, and there are 2 groups"),
+        ({"local_data": {"a": [1, 2], "b": [1]}}, ValueError, "'b' has 1 entry, and there are 2 groups"),
         ({"local_data": {"a": []}}, ValueError, "its lists are empty"),
         ({"algorithm": object()}, TypeError, "lacks ask"),
         ({"algorithm": object(), "group_count": 2}, ValueError, "can serve one group"),
@@ -104,6 +151,12 @@ def test_what_a_function_of_one_particle_returns():
 def test_words(words, kind, sentence):
     with pytest.raises(kind, match=sentence):
         run(**words)
+
+
+@pytest.mark.parametrize("call", [covey.optimize, covey.minimize, covey.maximize])
+def test_a_misspelt_keyword(call):
+    with pytest.raises(TypeError, match=rf"{call.__name__}\(\) has no keyword 'budgte'; did you mean 'budget'\?"):
+        call(fine, BOX, budgte=5)
 
 
 def test_minimize_says_its_own_name():
@@ -140,6 +193,38 @@ def test_what_is_no_number_is_counted_and_never_best(bad, mode):
     assert found.faults.nan + found.faults.infinite == found.faults.total > 0
 
 
+@pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
+@pytest.mark.parametrize("options", [{}, {"vectorized": False}, {"mode": "stream"}, {"mode": "islands"}])
+def test_what_is_no_number_raises_if_that_is_wanted(bad, options):
+    def fun(x):
+        return x + bad
+
+    with pytest.raises(BadFitness, match=rf"fun\(\) returned {bad} for the particle {{'x': -?[\d.]+}}"):
+        run(fun, {"x": [-5, 5]}, on_error="raise", **options)
+
+
+@pytest.mark.parametrize("vectorized", [True, False])
+@pytest.mark.parametrize("at", [[1, 0, 0], [0, 0, 1]])
+@pytest.mark.parametrize("mode", ["rounds", "stream", "islands"])
+def test_one_group_whose_every_evaluation_raises_does_not_end_the_others(mode, at, vectorized):
+    def fun(x, local_data):
+        if np.any(local_data["at"]):
+            raise ValueError("bad data")
+        return x * x
+
+    with pytest.warns(RuntimeWarning, match="the first: ValueError: bad data"):
+        found = run(fun, {"x": [-5, 5]}, local_data={"at": at}, mode=mode, vectorized=vectorized, iterations=3)
+    assert np.isnan(found["fitness"]).tolist() == [bool(bad) for bad in at]
+    assert found.faults.raised == 60
+
+
+@pytest.mark.slow
+def test_the_warning_quotes_the_error_and_not_the_slot():
+    with pytest.warns(RuntimeWarning, match=r"the first: ValueError: too far \(result.faults has"):
+        found = run(some_raise, chunk=1, inline=False, max_cpu=1)
+    assert "too far" in found.faults.first_error
+
+
 def test_a_fitness_that_gives_no_number_at_all():
     with pytest.raises(BadFitness, match=r"200 evaluations gave no finite number .*200 were NaN"):
         run(lambda args: args["x"] * math.nan)
@@ -155,7 +240,8 @@ def test_a_fitness_that_always_raises_ends_at_once(options):
 
     with pytest.raises(KeyError, match="z"):
         run(broken, **options, iterations=1000)
-    assert len(calls) <= 40
+    # A round of twenty, its chunks tried as a whole first.
+    assert len(calls) <= 44
 
 
 @pytest.mark.parametrize("mode", ["rounds", "stream", "islands"])
@@ -204,8 +290,7 @@ def test_it_comes_with_the_traceback_of_the_slot(mode):
         run(broken, inline=False, max_cpu=1, mode=mode)
     lines = [frame.name for frame in caught.traceback]
     assert "broken" in lines
-    if mode != "islands":
-        assert any("evaluations all raised" in note for note in caught.value.__notes__)
+    assert any("evaluations all raised" in note for note in caught.value.__notes__)
 
 
 def test_errors_name_what_is_missing_for_a_picture(monkeypatch):

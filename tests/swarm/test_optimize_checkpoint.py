@@ -6,6 +6,8 @@ import os
 import signal
 import subprocess
 import sys
+import textwrap
+import threading
 
 import numpy as np
 import pytest
@@ -13,6 +15,7 @@ import pytest
 import covey
 from covey.errors import BadCheckpoint
 from covey.swarm.checkpoint import SHARE, Checkpoint
+from covey.swarm.imprint import imprint_of
 from covey.swarm.space import Choice, Integer
 from waiting import wait_until
 
@@ -43,7 +46,7 @@ class Broken:
 
 def run(fun=None, optparams=BOX, **options):
     wanted = {"group_size": 20, "group_count": 2, "seed": 7, "iterations": 8, "inline": True, "on_error": "raise"}
-    return covey.minimize(fun or (lambda x, y: bowl(x, y)), optparams, **{**wanted, **options})
+    return covey.minimize(fun or Broken(10**9), optparams, **{**wanted, **options})
 
 
 def same(one, other):
@@ -75,10 +78,12 @@ def test_broken_off_anywhere_it_goes_on_as_if_nothing_had_been(tmp_path, monkeyp
 
 
 @pytest.mark.parametrize("mode", MODES)
-def test_of_a_finished_run_nothing_is_evaluated_again(tmp_path, mode):
+def test_of_a_finished_run_nothing_is_evaluated_again_but_the_best(tmp_path, mode):
     file = tmp_path / "done"
     whole = run(checkpoint=file, **words_of(mode))
-    same(run(Broken(0), checkpoint=file, **words_of(mode)), whole)
+    # Those of two groups show that another Broken is the same function.
+    same(run(Broken(2), checkpoint=file, **words_of(mode)), whole)
+    same(run(Broken(10**9), checkpoint=file, **words_of(mode)), whole)
 
 
 @pytest.mark.parametrize("mode", MODES)
@@ -175,7 +180,7 @@ def test_a_killed_program_is_taken_up(tmp_path):
         ({"seed": 8}, "seed is 7 there and 8 in this call"),
         ({"group_count": 3}, "group_count is 2 there and 3 in this call"),
         ({"optparams": {"x": [-5, 5], "z": [-5, 5]}}, "parameters is x, y there and x, z in this call"),
-        ({"optparams": {"x": [-5, 5], "y": [-5, 6]}}, "bounds of parameter 'y' is"),
+        ({"optparams": {"x": [-5, 5], "y": [-5, 6]}}, r"bounds of parameter 'y' is \[-5, 5\] there and \[-5, 6\]"),
         ({"mode": "stream"}, "mode is rounds there and stream in this call"),
         ({"chunk": 3}, "chunk is 16 there and 3 in this call"),
         ({"optinfo": {"omega": 0.5}}, "optinfo is"),
@@ -188,6 +193,121 @@ def test_a_checkpoint_of_another_problem_is_refused(tmp_path, change, sentence):
         run(lambda **_: np.zeros(1), checkpoint=file, **change)
 
 
+DATA = [1.0, 2.0]
+LOCK = threading.Lock()
+
+
+def locked(x):
+    with LOCK:
+        return (x - DATA[0]) ** 2
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_what_cannot_be_compared_is_judged_by_the_value_of_the_best(tmp_path, monkeypatch, mode):
+    options = words_of(mode) | {"optparams": {"x": [-5, 5]}, "checkpoint": tmp_path / "file", "group_count": 1}
+    first = run(locked, **options)
+    assert run(locked, **options)["x"] == first["x"]
+    monkeypatch.setitem(globals(), "DATA", [3.0])
+    with pytest.raises(BadCheckpoint, match=r"its best has the value .* with what the function refers to now"):
+        run(locked, **options)
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        ({"fun": lambda x: x + 1}, "the function was another there, or has changed since; give another file, or"),
+        ({"shared_data": {"a": [1, 3]}}, "shared_data was another there"),
+        ({"local_data": {"b": np.array([1.0, 3.0])}}, "local_data was another there"),
+        ({"constraints": lambda x: x - 1}, "constraints was another there"),
+    ],
+)
+def test_other_functions_and_data_are_another_problem(tmp_path, change, sentence):
+    options = {"fun": lambda x: x, "optparams": {"x": [-5, 5]}, "checkpoint": tmp_path / "file"}
+    options |= {"shared_data": {"a": [1, 2]}, "local_data": {"b": np.array([1.0, 2.0])}, "constraints": lambda x: x}
+    first = run(**options)
+    assert run(**options)["x"].tolist() == first["x"].tolist()
+    with pytest.raises(BadCheckpoint, match=sentence):
+        run(**{**options, **change})
+
+
+@pytest.mark.slow
+def test_another_program_knows_the_function_again(tmp_path):
+    (tmp_path / "own.py").write_text("def cost(x):\n    return (x - 1) ** 2 if {1, 2, 3} else 0\n")
+    program = """
+        import functools, math, numpy as np, own, covey
+        ODD, SET = (1, "a", (2.5,)), frozenset("abcdef")
+
+        class Model:
+            names = {"one", "two", "three"}
+
+            def __init__(self, k):
+                self.k, self.cache = k, {"a", "b", "c"}
+
+            @functools.lru_cache
+            def shift(self, n):
+                return n + len(ODD) + len(SET)
+
+            def __call__(self, x):
+                return own.cost(x) + self.k + self.shift(1) + math.pi + np.cos(0.0)
+
+        found = covey.minimize(Model(3), {"x": [-5, 5]}, seed=3, iterations=4, checkpoint="file", inline=True)
+        print(found["fitness"][0].hex())
+    """
+    script = tmp_path / "program.py"
+    script.write_text(textwrap.dedent(program))
+    place = os.path.dirname(os.path.dirname(covey.__file__))
+
+    def said():
+        done = subprocess.run(
+            [sys.executable, script.name], cwd=tmp_path,
+            env=os.environ | {"PYTHONPATH": place, "PYTHONHASHSEED": "random"}, capture_output=True, text=True,
+            check=False, timeout=60,
+        )
+        return done.stdout or done.stderr.splitlines()[-1]
+
+    first = said()
+    assert said() == said() == first != ""
+    for path, old, new in ((tmp_path / "own.py", "- 1", "- 10"), (script, "len(ODD)", "len(SET)")):
+        text = path.read_text()
+        path.write_text(text.replace(old, new))
+        assert "BadCheckpoint" in said()
+        path.write_text(text)
+    assert said() == first
+
+
+@pytest.mark.parametrize("loose", [True, False])
+def test_imprints(loose):
+    def imprint(thing):
+        return imprint_of(thing, data=not loose)
+
+    def counted(x):
+        nonlocal count
+        count += 1
+        return x
+
+    count = 0
+    before = imprint(counted)
+    counted(1)
+    assert imprint(counted).firm == before.firm
+    assert imprint(counted).loose != before.loose
+    for one, other in ((1, 2), ("a", b"a"), ((1, 2), (1, 3)), (frozenset("ab"), frozenset("ac")), (max, min)):
+        assert imprint(one).firm != imprint(other).firm
+    for one, other in (([1], [2]), ({"a": 1}, {"a": 2}), (np.zeros(2), np.ones(2)), (np.zeros(2), np.zeros((2, 1)))):
+        assert (imprint(one).firm == imprint(other).firm) is loose
+        assert imprint(one) != imprint(other)
+    itself = [1]
+    itself.append(itself)
+    assert imprint(itself) == imprint(itself)
+
+
+def test_a_half_written_file_of_a_killed_program_goes(tmp_path):
+    left, other = tmp_path / ".file.abcd1234.part", tmp_path / ".filet.abcd1234.part"
+    left.write_bytes(b"half")
+    other.write_bytes(b"of another")
+    run(checkpoint=tmp_path / "file")
+    assert sorted(path.name for path in tmp_path.iterdir()) == [other.name, "file"]
+
+
 def test_a_torn_file_is_refused_by_name(tmp_path):
     file = tmp_path / "file"
     run(checkpoint=file)
@@ -196,6 +316,12 @@ def test_a_torn_file_is_refused_by_name(tmp_path):
         file.write_bytes(torn)
         with pytest.raises(BadCheckpoint, match="file is torn, or no checkpoint of covey at all"):
             run(checkpoint=file)
+
+
+def test_a_tilde_is_the_home_of_the_user(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    run(checkpoint="~/file")
+    assert (tmp_path / "file").exists()
 
 
 def test_a_folder_that_is_not_there_is_named_before_anything_runs(tmp_path):

@@ -9,7 +9,12 @@ import numpy as np
 import pytest
 
 import covey
+from covey.swarm.evaluation import Evaluation
+from covey.swarm.evaluator import Evaluator
+from covey.swarm.faults import Tally
+from covey.swarm.fitness import Fitness
 from covey.swarm.optimizer import ALGORITHMS
+from covey.swarm.space import Space
 
 BOX = {"x": [-5, 5], "y": [-5, 5]}
 
@@ -34,7 +39,7 @@ def test_each_mode_finds_it_and_keeps_its_books(mode):
     assert (np.diff(history.best[:, 0]) <= 0).all()
     assert (np.diff(history.time) >= 0).all()
     assert (history.spread > 0).all()
-    assert len(history) == (2 if mode == "islands" else 40)
+    assert len(history) == 40
 
 
 @pytest.mark.parametrize("mode", ["rounds", "stream", "islands"])
@@ -117,7 +122,7 @@ def test_timeout_does_not_wait_for_a_client(mode, tmp_path):
         list(client.map(abs, range(100)))
         found = covey.maximize(
             stuck_once(str(tmp_path / "first")), {"x": [-1, 1]}, seed=4, group_size=4, vectorized=False, mode=mode,
-            executor=client, inline=False, timeout=0.5, iterations=1_000_000,
+            executor=client, inline=False, timeout=1.5, iterations=1_000_000,
         )
         assert found.stopped_because == "timeout"
         assert found.evaluations >= 3
@@ -134,6 +139,30 @@ def test_timeout_kills_a_flock_that_nobody_else_uses(tmp_path):
         max_cpu=2, timeout=4.0, iterations=1_000_000,
     )
     assert found.stopped_because == "timeout"
+
+
+def test_with_a_timeout_nothing_runs_where_it_cannot_be_left():
+    class Nowhere:
+        """As a place that is cold, where slots would have to be started."""
+
+        here, is_cold, slots = False, True, 1
+
+        def prepared(self, call):
+            return call
+
+        def submit(self, call, *args):
+            raise Sent
+
+    class Sent(Exception):
+        pass
+
+    fitness = Fitness(lambda x: x, Space.of({"x": [-1, 1]}))
+    evaluation = Evaluation(fitness, (), True, 16)
+    evaluator = Evaluator(
+        evaluation, Nowhere(), Tally("f", 1), chunk=16, fixed=False, inline=None, clock=lambda: 0.0, deadline=1.0
+    )
+    with pytest.raises(Sent):
+        evaluator.evaluate(np.zeros((40, 1)), np.zeros(40, dtype=np.int64))
 
 
 def test_a_callback_is_told_where_it_stands():
@@ -268,6 +297,52 @@ def test_an_object_of_another_library():
     found = run(lambda X: (X**2).sum(axis=0), [[-5, 5], [-5, 5]], algorithm=Hops(), group_size=None, iterations=30)  # noqa: N803
     assert found["fitness"][0] < 0.5
     assert found.algorithm == "Hops"
+
+
+@pytest.mark.parametrize("minimize", [True, False])
+def test_an_optimizer_of_ours_keeps_its_own_sign(minimize):
+    its = covey.swarm.Optimizer([[-5, 5]] * 2, seed=1, minimize=minimize)
+    found = run(lambda X: (X**2).sum(axis=0), [[-5, 5]] * 2, algorithm=its, iterations=40)  # noqa: N803
+    assert found["fitness"][0] < 1e-3
+
+
+@pytest.mark.parametrize("mode", ["rounds", "stream"])
+def test_confirmations_live_on_the_budget_too(mode):
+    in_flight = 8 if mode == "stream" else None
+    found = run(lambda x: x * x, {"x": [-5, 5]}, mode=mode, budget=200, noise=50, in_flight=in_flight)
+    assert 150 < found.evaluations <= 200
+    assert np.isfinite(found["fitness"][0])
+
+
+def test_islands_give_what_they_have_when_the_time_is_over():
+    def slow(x):
+        time.sleep(0.01)  # work
+        return x * x
+
+    found = run(slow, {"x": [-5, 5]}, mode="islands", timeout=0.5, islands=1, leg=1_000)
+    assert found.stopped_because == "timeout"
+    assert found.seconds < 5
+    assert len(found.history) == found.evaluations / 20
+
+
+def test_islands_that_landed_before_ctrl_c_count():
+    calls = []
+
+    def pressed(x):
+        calls.append(len(x))
+        if len(calls) == 4:
+            raise KeyboardInterrupt
+        return x * x
+
+    found = run(pressed, {"x": [-5, 5]}, mode="islands", islands=2, leg=1)
+    assert found.stopped_because == "interrupted"
+    assert found.evaluations == 30
+
+
+def test_patience_counts_generations_of_islands():
+    found = run(lambda x: x * 0 + 1.0, {"x": [-5, 5]}, mode="islands", ftol=0.0, leg=5, iterations=100)
+    assert found.stopped_because == "ftol"
+    assert 11 * 20 <= found.evaluations < 16 * 20
 
 
 @pytest.mark.parametrize("names", [("x",), ("x", "y")])

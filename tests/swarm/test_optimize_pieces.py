@@ -8,7 +8,7 @@ import pytest
 
 from covey.swarm.best import Best, leader_of
 from covey.swarm.chunks import default_chunk, ends_of, tasks_of
-from covey.swarm.faults import Tally
+from covey.swarm.faults import Fault, Tally
 from covey.swarm.feasible import better, told
 from covey.swarm.history import mean_and_spread
 from covey.swarm.pace import CHEAP, Pace
@@ -140,19 +140,19 @@ def test_mean_and_spread_leave_out_what_counts_for_nothing():
 
 def test_a_tally_forgives_once_it_has_seen_a_value():
     tally = Tally("f", 100)
-    tally.on_raised(4, ValueError("a"), "told")
-    tally.on_values(np.array([1.0, np.nan, np.inf, -np.inf, np.nan]), 1, "more")
-    tally.on_raised(50, ValueError("b"), "told")
+    tally.on_raised(4, ValueError("a"))
+    tally.on_values(np.array([1.0, np.nan, np.inf, -np.inf, np.nan]), 1, Fault("more", "more"))
+    tally.on_raised(100, ValueError("b"))
     faults = tally.faults()
-    assert (faults.raised, faults.nan, faults.infinite, faults.first_error) == (55, 1, 2, "told")
+    assert (faults.raised, faults.nan, faults.infinite, faults.first_error) == (105, 1, 2, "ValueError: a")
 
 
 def test_a_tally_ends_what_only_raises():
     tally = Tally("f", 100)
-    tally.on_raised(7, ValueError("a"), "told")
+    tally.on_raised(99, ValueError("a"))
     with pytest.raises(ValueError, match="b") as caught:
-        tally.on_raised(1, ValueError("b"), "told")
-    assert "the first 8 evaluations all raised" in caught.value.__notes__[0]
+        tally.on_raised(1, ValueError("b"))
+    assert "f: the first 100 evaluations all raised" in caught.value.__notes__[0]
 
 
 def test_one_slow_round_does_not_send_the_next_ones_away():

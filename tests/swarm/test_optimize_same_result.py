@@ -31,6 +31,11 @@ def same(one, other):
         assert getattr(one.history, what).tobytes() == getattr(other.history, what).tobytes()
 
 
+def same_values(one, other):
+    assert one["x"].tolist() == other["x"].tolist()
+    assert one.history.mean.tobytes() == other.history.mean.tobytes()
+
+
 @pytest.fixture(scope="module")
 def inline():
     return optimized(inline=True)
@@ -171,6 +176,25 @@ def test_inside_a_slot_it_runs_in_place(client, mode):
     assert fitness == covey.minimize(lambda y: y * y, {"y": [-1, 1]}, seed=5, mode=mode, iterations=3, inline=True)[
         "fitness"
     ].tolist()
+
+
+@pytest.mark.parametrize("size", [33, 100])
+def test_in_whatever_way_it_was_cut_when_something_raised(monkeypatch, size):
+    # Where nobody says where, it runs here, in one call a round.
+    monkeypatch.setattr("covey.swarm.pace.CHEAP", 10.0)
+
+    def steep(X):  # noqa: N803
+        if (X[0] > 4.5).any():
+            raise ValueError
+        # Other last bits for a particle alone than for it among others.
+        return (np.sqrt(2) * X**2 + np.sin(X)).sum(axis=0)
+
+    found = []
+    for options in ({"inline": True}, {}, {"executor": Backwards(), "inline": False}):
+        with pytest.warns(RuntimeWarning, match="raised"):
+            found.append(covey.minimize(steep, [[-5, 5]] * 20, group_size=size, seed=3, iterations=20, **options))
+    for other in found[1:]:
+        same_values(other, found[0])
 
 
 def test_another_seed_is_another_result(inline):

@@ -142,6 +142,23 @@ def not_picklable_function(function: object, describe: str, error: Exception) ->
                         f"put the function into a module that the slots can import")
 
 
+def maybe_not_picklable(name: str, thing: object) -> NotPicklable | None:
+    """The error for a thing that the user knows by this name; None if it can be sent.
+
+    >>> import sys
+    >>> print(maybe_not_picklable("data", {"a": sys._getframe()}))
+    data['a'] is of type frame: cannot pickle 'frame' object; leave it out, or make it inside the function
+    """
+    failure = _failure(thing)
+    if failure is None:
+        return None
+    where = locate(thing, failure)
+    return NotPicklable(
+        f"{name}{where if where.startswith('[') else ' cannot be sent: ' + where}; leave it out, or make it inside the "
+        "function"
+    )
+
+
 def not_picklable_result(value: object, error: Exception, describe: str = "a function") -> ResultNotPicklable:
     """The error that stands for a result which cannot be sent back."""
     return ResultNotPicklable(f"{describe} returned a {type(value).__qualname__} that cannot be sent back: "

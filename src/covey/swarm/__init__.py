@@ -18,7 +18,7 @@
     feasible    constraints, as one number
     rounds, stream, islands     the loops               run         the books they keep: best, history, stops, faults
     result      what was found                          table, picture
-    checkpoint  the file from which a call goes on
+    checkpoint  the file from which a call goes on     imprint     what tells a function from another
 
 Why: this is the one room that knows what a swarm is. It sees submit and futures, never a socket; the files above
 see not even those, and can be used without any cluster.

@@ -3,20 +3,27 @@
 
 Why: a wrong word should cost a second, not an hour of computing.
 
-May not know: slots, algorithms. Guarantees: nothing here starts, reads or writes anything.
+May not know: slots, algorithms. Guarantees: nothing here starts, reads or writes anything; of files
+it is only asked whether their folder is there.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+import os
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Any
 
+import numpy as np
+
+from covey.swarm.chunks import counted
 from covey.swarm.space import Space
 
-__all__ = ["Arguments", "checked_groups", "checked_space", "require_word"]
+__all__ = [
+    "Arguments", "checked_groups", "checked_space", "require_bool", "require_known", "require_path", "require_word"
+]
 
 MODES = ("rounds", "stream", "islands")
 POLICIES = ("worst", "raise")
@@ -72,12 +79,17 @@ class Arguments:
         if mode == "islands" and self.noise is not None:
             raise ValueError(f"{self.call}(noise={self.noise}) works in modes 'rounds' and 'stream', not in 'islands'")
 
-    def require_room(self, round_size: int) -> None:
-        """A budget holds one round at least."""
+    def require_room(self, round_size: int, groups: int) -> None:
+        """A budget holds one round at least, and what it takes to confirm the best of each group."""
         if self.budget is not None and self.budget < round_size:
             raise ValueError(
                 f"{self.call}(budget={self.budget}) is less than one round of {round_size} evaluations: give more, or "
                 "a smaller group_size"
+            )
+        if self.budget is not None and self.noise is not None and self.budget < round_size + groups * self.noise:
+            raise ValueError(
+                f"{self.call}(budget={self.budget}, noise={self.noise}): a round of {round_size} evaluations leaves no "
+                f"room to evaluate the best of each group {self.noise} times more: give more, or less noise"
             )
 
     def _require_count(self, name: str, meaning: str) -> None:
@@ -101,6 +113,15 @@ class Arguments:
             raise ValueError(f"{self.call}({name}={value!r}): a number of at least {least:g} is needed, or None")
 
 
+def require_known(call: str, given: Collection[str], known: Collection[str]) -> None:
+    """TypeError for a keyword that the call does not have: misspelt, it would silently do nothing."""
+    for name in given:
+        if name not in known:
+            near = get_close_matches(name, known, 1)
+            hint = f"did you mean {near[0]!r}?" if near else f"help(covey.{call}) lists them"
+            raise TypeError(f"{call}() has no keyword {name!r}; {hint}")
+
+
 def require_word(call: str, name: str, value: object, words: Sequence[str]) -> None:
     """One of a few words, or a sentence that guesses which was meant."""
     if value in words:
@@ -121,6 +142,30 @@ def checked_space(call: str, optparams: object) -> Space:
     return space
 
 
+def require_bool(call: str, name: str, value: object, *, or_none: bool = False) -> None:
+    """True or False, and with `or_none` None: a word such as "no" would count as True."""
+    if not (isinstance(value, (bool, np.bool_)) or (or_none and value is None)):
+        raise TypeError(f"{call}({name}={value!r}): True{', False or None' if or_none else ' or False'} is needed")
+
+
+def require_path(call: str, checkpoint: object) -> str:
+    """Where a checkpoint is; `~` is the user's home."""
+    if not isinstance(checkpoint, (str, os.PathLike)):
+        raise TypeError(f"{call}(checkpoint={checkpoint!r}): the path of a file is needed")
+    path = os.path.abspath(os.path.expanduser(os.fsdecode(checkpoint)))
+    if os.path.isdir(path):
+        raise IsADirectoryError(f"{call}(checkpoint={path!r}) is a folder: the path of a file is needed")
+    if not os.path.isdir(os.path.dirname(path)):
+        raise FileNotFoundError(f"{call}(checkpoint={path!r}) lies in a folder that does not exist")
+    return path
+
+
+def _is_list(values: object) -> bool:
+    if isinstance(values, (str, bytes, Mapping)) or getattr(values, "shape", None) == ():
+        return False
+    return hasattr(values, "__len__") and hasattr(values, "__getitem__")
+
+
 def checked_groups(call: str, group_count: int | None, local_data: Mapping[str, Any] | None) -> int:
     """How many groups there are: as said, or as the lists of `local_data` have entries."""
     if group_count is not None:
@@ -133,7 +178,7 @@ def checked_groups(call: str, group_count: int | None, local_data: Mapping[str, 
     if not isinstance(local_data, Mapping):
         raise TypeError(f"{call}(local_data=…): a dict of lists is needed, not {type(local_data).__name__}")
     for name, values in local_data.items():
-        if isinstance(values, (str, bytes)) or not hasattr(values, "__len__") or not hasattr(values, "__getitem__"):
+        if not _is_list(values):
             raise TypeError(
                 f"{call}(local_data=…): {name!r} is of type {type(values).__name__}; a list is needed, with one entry "
                 "for each group (what all groups share goes into shared_data)"
@@ -142,8 +187,8 @@ def checked_groups(call: str, group_count: int | None, local_data: Mapping[str, 
             group_count = len(values)
         if len(values) != group_count:
             raise ValueError(
-                f"{call}(local_data=…): {name!r} has {len(values)} entries, and there are {group_count} groups; each "
-                "group needs one entry"
+                f"{call}(local_data=…): {name!r} has {counted(len(values), 'entry', 'entries')}, and there "
+                f"{'is' if group_count == 1 else 'are'} {counted(group_count, 'group')}; each group needs one entry"
             )
     if group_count == 0:
         raise ValueError(f"{call}(local_data=…): its lists are empty; each group needs one entry")

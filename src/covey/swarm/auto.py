@@ -42,7 +42,9 @@ class Auto:
 
     def __init__(self, plan: Plan, optinfo: Mapping[str, Any]) -> None:
         check_keys(optinfo, ("alone",), "auto")
-        alone = max(0, int(number_of(optinfo, "alone", ALONE)))
+        alone = int(number_of(optinfo, "alone", ALONE))
+        if alone < 0:
+            raise ValueError(f"optinfo['alone'] is a number of evaluations, at least 0, and here {alone}")
         draws = Draws(plan.seed)
         dimension = plan.domain.dimension
         later = None if plan.budget is None else max(1, int(PLANNED * (plan.budget - alone * dimension)))

@@ -8,7 +8,7 @@ May not know: the inner coordinates in which algorithms search. Guarantees: what
 parameter's name, in one sentence that says what would be right.
 """
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -68,6 +68,17 @@ class Range:
     init_upper: float
     values: tuple[object, ...] = ()
 
+    def __str__(self) -> str:
+        """As it could have been given."""
+        if self.kind == "choice":
+            return f"Choice({list(self.values)!r})"
+        lower, start, end, upper = map(_exactly, (self.lower, self.init_lower, self.init_upper, self.upper))
+        if self.kind == "integer":
+            return f"Integer({lower}, {upper})"
+        if self.kind == "log":
+            return f"Real({lower}, {upper}, log=True, init=({start}, {end}))"
+        return f"[{start}, {end}]" if lower == "-inf" and upper == "inf" else f"[{lower}, {start}, {end}, {upper}]"
+
 
 Parameter: TypeAlias = "Real | Integer | Choice | Sequence[float]"
 
@@ -79,7 +90,7 @@ def read_bounds(bounds: object) -> tuple[tuple[str, ...] | None, tuple[Range, ..
             raise ValueError("there are no parameters to optimise: give at least one name with its interval")
         for name in bounds:
             if not isinstance(name, str):
-                raise TypeError(f"names of parameters are strings, and {name!r} is a {type(name).__name__}")
+                raise TypeError(f"names of parameters are strings, and {name!r} is of type {type(name).__name__}")
         return tuple(bounds), tuple(_read(f"parameter {name!r}", value, hard=False) for name, value in bounds.items())
     if isinstance(bounds, (list, tuple)) and any(isinstance(row, (Real, Integer, Choice)) for row in bounds):
         return None, tuple(_read(f"row {number} of the bounds", row, hard=True) for number, row in enumerate(bounds))
@@ -94,6 +105,8 @@ def _read_array(bounds: object) -> tuple[Range, ...]:
         raise TypeError(f"{form}, not {bounds!r}") from None
     if rows.size == 0:
         raise ValueError(f"there are no parameters to optimise: {form}")
+    if rows.ndim == 2 and rows.shape[1] == 4:
+        return tuple(_read(f"row {number} of the bounds", row, hard=True) for number, row in enumerate(rows))
     if rows.ndim != 2 or rows.shape[1] != 2:
         raise ValueError(f"{form}, and this one has the shape {rows.shape}")
     return tuple(
@@ -103,6 +116,8 @@ def _read_array(bounds: object) -> tuple[Range, ...]:
 
 def _read(where: str, given: object, *, hard: bool) -> Range:
     if isinstance(given, Choice):
+        if not isinstance(given.values, Iterable):
+            raise TypeError(f"{where}: a Choice wants a list, such as Choice(['a', 'b']), not {given.values!r}")
         values = tuple(given.values)
         if len(values) < 2:
             raise ValueError(f"{where} is a Choice of {len(values)}: there must be two values at least")
@@ -113,7 +128,7 @@ def _read(where: str, given: object, *, hard: bool) -> Range:
         return _checked(where, "integer", (given.lo, given.lo, given.hi, given.hi))
     if isinstance(given, Real):
         start = (given.lo, given.hi) if given.init is None else given.init
-        if len(start) != 2:
+        if isinstance(start, str) or not hasattr(start, "__len__") or len(start) != 2:
             raise ValueError(f"{where}: init is the pair (init_lo, init_hi), not {given.init!r}")
         return _checked(where, "log" if given.log else "real", (given.lo, *start, given.hi))
     form = f"{where} wants [init_lo, init_hi], [lo, init_lo, init_hi, hi], Real, Integer or Choice"
@@ -127,11 +142,16 @@ def _read(where: str, given: object, *, hard: bool) -> Range:
     raise ValueError(f"{form}, and this has {len(given)} numbers")
 
 
+def _exactly(number: float) -> str:
+    """All its digits, and no '.0' behind a whole number."""
+    return repr(number).removesuffix(".0")
+
+
 def _number(where: str, value: object) -> float:
     try:
         number = float(value)   # type: ignore[arg-type]  # what is no number raises, and is named
     except (TypeError, ValueError):
-        raise TypeError(f"{where}: bounds are numbers, and {value!r} is a {type(value).__name__}") from None
+        raise TypeError(f"{where}: bounds are numbers, not {value!r}") from None
     if math.isnan(number):
         raise ValueError(f"{where}: a bound is NaN")
     return number
@@ -145,7 +165,10 @@ def _checked(where: str, kind: str, ends: tuple[object, ...]) -> Range:
         pair = (lower, upper) if lower > upper else (init_lower, init_upper)
         raise ValueError(f"{where}: the bounds are swapped: {pair[0]:g} is above {pair[1]:g}")
     if not (math.isfinite(init_lower) and math.isfinite(init_upper)):
-        raise ValueError(f"{where}: the search must start in finite bounds, not in [{init_lower:g}, {init_upper:g}]")
+        raise ValueError(
+            f"{where}: the search must start in finite bounds, not in [{init_lower:g}, {init_upper:g}]; where "
+            "there are no bounds, give [lo, init_lo, init_hi, hi]"
+        )
     if init_lower < lower or init_upper > upper:
         raise ValueError(f"{where}: the search starts in [{init_lower:g}, {init_upper:g}], which leaves the bounds "
                          f"[{lower:g}, {upper:g}]")

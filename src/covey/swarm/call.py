@@ -12,11 +12,20 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor
-from typing import Any, TypedDict, Unpack
+from typing import Any, Never, TypedDict, Unpack
 
 from covey.codec.functions import callable_name
 from covey.distributed import checked_keywords
-from covey.swarm.arguments import POLICIES, Arguments, checked_groups, checked_space, require_word
+from covey.swarm.arguments import (
+    POLICIES,
+    Arguments,
+    checked_groups,
+    checked_space,
+    require_bool,
+    require_known,
+    require_path,
+    require_word,
+)
 from covey.swarm.campaign import Campaign
 from covey.swarm.fitness import Fitness
 from covey.swarm.result import Result
@@ -106,6 +115,7 @@ def optimize(
     port: int | None = None,
     named_pipe: bool | str | None = None,
     executor: Executor | None = None,
+    **unknown: Never,
 ) -> Any:
     """Find the parameters for which `fun` is largest, over every core; returns a `Result`.
 
@@ -131,11 +141,11 @@ def optimize(
         checkpoint: a file; the same call with the same file goes on where it was broken off.
         constraints: functions like `fun`; particles are allowed where all are <= 0.
         noise: each new best is evaluated so many times more, and has their mean.
-        callback: called with an `Info` after each iteration; ends the call if it returns True.
+        callback: called with an `Info` after each iteration (each leg of islands); ends the call if it returns True.
         vectorized: False for a function of a single particle. chunk: particles in one call of a vectorised one.
         on_error: "worst" counts what raises as the worst there is, "raise" raises it.
         in_flight: tasks under way in a stream; None: by the number of slots, on which the result then depends.
-        islands, leg: how many for each group, and how many generations between exchanges.
+        islands, leg: how many for each group, and how many generations between exchanges, from fewer at the beginning.
         inline: True runs everything in this process, False nothing, None what is too cheap to be sent.
         returninfo: returns `(result, info)`, with `info` a dict of history, evaluations, seed and so on.
         machines, use_gpu, gpu_policy, max_cpu, max_gpu, port, named_pipe, executor, progress: as for `distribute`.
@@ -145,6 +155,7 @@ def optimize(
     >>> abs(result.best["x"] - 1) < 0.5, result.evaluations
     (True, 1000)
     """
+    require_known("optimize", unknown, Options.__annotations__)
     options = Options(
         shared_data=shared_data,
         local_data=local_data,
@@ -192,6 +203,7 @@ def maximize(fun: Callable[..., Any], optparams: object, **options: Unpack[Optio
     >>> covey.maximize(lambda x: -(x**2), {"x": [-5, 5]}, iterations=30, seed=1).best["fitness"] > -0.01
     True
     """
+    require_known("maximize", options, Options.__annotations__)
     return _called("maximize", fun, optparams, False, options)
 
 
@@ -202,6 +214,7 @@ def minimize(fun: Callable[..., Any], optparams: object, **options: Unpack[Optio
     >>> covey.minimize(lambda x: x**2, {"x": [-5, 5]}, iterations=30, seed=1).best["fitness"] < 0.01
     True
     """
+    require_known("minimize", options, Options.__annotations__)
     return _called("minimize", fun, optparams, True, options)
 
 
@@ -243,14 +256,20 @@ def _called(call: str, fun: Callable[..., Any], optparams: object, minimize: boo
     require_word(call, "on_error", on_error, POLICIES)
     space = checked_space(call, optparams)
     group_count = checked_groups(call, options.get("group_count"), local_data)
-    vectorized = bool(options.get("vectorized", True))
+    vectorized = options.get("vectorized", True)
+    require_bool(call, "vectorized", vectorized)
+    require_bool(call, "returninfo", options.get("returninfo", False))
+    require_bool(call, "inline", options.get("inline"), or_none=True)
+    require_bool(call, "progress", options.get("progress"), or_none=True)
+    checkpoint = options.get("checkpoint")
     label = f"{call}({callable_name(fun)})"
 
     def fitness_of(function: object, name: str | None = None) -> Fitness:
         if not callable(function):
             raise TypeError(f"{call}(constraints=…): functions are needed, and {function!r} is none")
         return Fitness(
-            function, space, shared_data=shared_data, local_data=local_data, vectorized=vectorized, label=name
+            function, space, shared_data=shared_data, local_data=local_data, vectorized=bool(vectorized), label=name,
+            call=label,
         )
 
     limits = options.get("constraints") or ()
@@ -276,7 +295,7 @@ def _called(call: str, fun: Callable[..., Any], optparams: object, minimize: boo
         minimize=minimize,
         mode=mode,
         seed=options.get("seed"),
-        checkpoint=options.get("checkpoint"),
+        checkpoint=None if checkpoint is None else require_path(call, checkpoint),
         callback=callback,
     )
     result: Result = campaign.run()

@@ -9,7 +9,6 @@ the best so far.
 
 from __future__ import annotations
 
-import os
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -29,6 +28,7 @@ from covey.swarm.evaluation import Evaluation
 from covey.swarm.evaluator import Evaluator, OutOfTime
 from covey.swarm.faults import Tally
 from covey.swarm.fitness import Fitness
+from covey.swarm.imprint import imprint_of
 from covey.swarm.islands import Islands, Leg
 from covey.swarm.places import Place
 from covey.swarm.problem import IN_FLIGHT, PLANNED, SEED, Problem
@@ -44,6 +44,8 @@ __all__ = ["Campaign"]
 # Particles of an island, unless somebody says how many islands there are: what a small swarm likes.
 ISLAND = 25
 LEG = 20
+# In a checkpoint: a digest of what functions refer to and running may change.
+HELD = "what functions hold"
 
 
 @dataclass(slots=True)
@@ -64,19 +66,15 @@ class Campaign:
     minimize: bool
     mode: str
     seed: int | None
-    checkpoint: str | os.PathLike[str] | None
+    checkpoint: str | None
     callback: Callable[[Info], object] | None
 
     def run(self) -> Result:
         """Optimises."""
-        place = Place(self.wanted, self.fitness.name)
+        place = Place(self.wanted, self.fitness.name, self.label)
         kept = None
         if self.checkpoint is not None:
             kept = Checkpoint(self.checkpoint, monotonic)
-            if not os.path.isdir(os.path.dirname(kept.path)):
-                raise FileNotFoundError(
-                    f"{self.label}: checkpoint={os.fspath(self.checkpoint)!r} lies in a folder that does not exist"
-                )
         found = kept.load() if kept is not None else None
         try:
             return self._run(place, kept, found)
@@ -87,10 +85,16 @@ class Campaign:
 
     def _run(self, place: Place, kept: Checkpoint | None, found: Mapping[str, Any] | None) -> Result:
         began = monotonic()
-        problem = self._problem(found)
+        try:
+            problem = self._problem(found)
+            first = problem.optimizer(0)
+        except (TypeError, ValueError) as error:
+            # Of the seed, the algorithm and its constants, which know of no call.
+            raise type(error)(f"{self.arguments.call}(…): {error}") from None
+        contents = {} if kept is None else self._contents()
         if kept is not None and found is not None:
-            kept.require_same(found, problem.identity())
-        first = problem.optimizer(0)
+            digests = contents.keys() - {HELD}
+            kept.require_same(found, problem.identity() | contents, digests=digests, loosely={HELD})
         if self.mode == "stream" and not first.asynchronous:
             raise ValueError(
                 f"{self.label}: the algorithm {problem.algorithm_name!r} must be told whole rounds, so it cannot be "
@@ -98,32 +102,35 @@ class Campaign:
             )
         round_size = first.batch * self.group_count
         arguments = self.arguments
-        arguments.require_room(self.group_count if self.mode == "stream" else round_size)
+        arguments.require_room(self.group_count if self.mode == "stream" else round_size, self.group_count)
         if not problem.in_flight:
             # Last of all checks: asking for slots starts them.
             problem = replace(problem, in_flight=max(self._in_flight(place), self.group_count))
         if kept is not None:
-            kept.identity = problem.identity()
+            kept.identity = problem.identity() | contents
         stops = Stops(
             self.group_count, iterations=arguments.most_iterations, budget=arguments.budget, target=arguments.target,
             ftol=arguments.ftol, xtol=arguments.xtol, widths=problem.widths,
         )
-        tally = Tally(self.fitness.name, round_size)
+        tally = Tally(self.label, round_size)
         total = arguments.budget or (stops.iterations and stops.iterations * round_size) or None
         progress = maybe_progress(self.wanted.progress, total, self.label, "evaluation")
         run = Run(
             problem, stops, tally, callback=self.callback, progress=progress, checkpoint=kept, clock=monotonic
         )
-        evaluation = Evaluation(self.fitness, self.constraints, self.forgiving)
+        exact = arguments.chunk is not None
+        evaluation = Evaluation(self.fitness, self.constraints, self.forgiving, problem.chunk, exact=exact)
         evaluator = Evaluator(
-            evaluation, place, tally, chunk=problem.chunk, fixed=arguments.chunk is not None,
+            evaluation, place, tally, chunk=problem.chunk, fixed=exact,
             # Who asks for no barrier has slow evaluations, and who asks for islands has many.
             inline=self.inline if self.mode == "rounds" or self.inline is not None else False, clock=monotonic,
             deadline=None if arguments.timeout is None else began + arguments.timeout,
         )
         loop = self._loop(run, evaluator, evaluation, round_size)
         try:
-            if found is not None:
+            if kept is not None and found is not None:
+                if not contents[HELD] or found["identity"].get(HELD) != contents[HELD]:
+                    self._require_same_value(kept, found["run"], evaluator)
                 run.restore(found["run"], replayed=self.mode == "stream")
                 loop.restore(found["loop"])
             reason = self._go(loop, run, evaluator, place)
@@ -134,6 +141,40 @@ class Campaign:
         # A stream leaves tasks behind that nobody waits for any more.
         place.leave(kill=reason in ("timeout", "interrupted") or self.mode == "stream")
         return self._result(run, evaluator, reason)
+
+    def _contents(self) -> dict[str, str]:
+        """Digests of all that decides values, by name; of what running may change in `HELD`, "" if there is none."""
+        imprints = {
+            "the function": imprint_of(self.fitness.func),
+            "constraints": imprint_of(tuple(limit.func for limit in self.constraints)),
+            "shared_data": imprint_of(self.fitness.shared_data, data=True),
+            "local_data": imprint_of(self.fitness.local_data, data=True),
+        }
+        loose = [imprint.loose for imprint in imprints.values()]
+        held = " ".join(loose) if all(loose) else ""
+        return {name: imprint.firm for name, imprint in imprints.items()} | {HELD: held}
+
+    def _require_same_value(self, kept: Checkpoint, books: Mapping[str, Any], evaluator: Evaluator) -> None:
+        """BadCheckpoint if the best positions do not have their values any more.
+
+        Objects that the function refers to differ, or cannot be compared: counters may, data must not.
+        """
+        values = np.asarray(books["best"]["values"])
+        groups = np.flatnonzero(np.isfinite(values))
+        if not len(groups):
+            return
+        deadline, evaluator.deadline = evaluator.deadline, None
+        anew = evaluator.evaluate(np.asarray(books["best"]["positions"])[groups], groups).values
+        evaluator.deadline = deadline
+        # Other neighbours in a call may give other last bits, of the largest numbers on the way.
+        largest = float(np.nanmax(np.abs([*np.ravel(books["history"]["best"]), *values])))
+        close = np.isclose(anew, values[groups], rtol=1e-6, atol=1e-12 * largest)
+        if not close.all():
+            at = int(np.flatnonzero(~close)[0])
+            raise kept.other_problem(
+                f"its best has the value {values[groups][at]:.10g} there and {anew[at]:.10g} in this call, with what "
+                "the function refers to now"
+            )
 
     def _in_flight(self, place: Place) -> int:
         """As many tasks as there are slots, and a quarter more, so that none waits for the next."""
@@ -161,7 +202,7 @@ class Campaign:
             in_flight = max(in_flight, self.group_count)
         if not isinstance(self.algorithm, str) and (self.group_count > 1 or self.mode == "islands"):
             raise ValueError(
-                f"{self.label}: an object as algorithm= can serve one group in mode 'rounds'; name one of covey's own "
+                "an object as algorithm= can serve one group in mode 'rounds'; name one of covey's own "
                 "for several groups or islands"
             )
         chunk = arguments.chunk
@@ -180,7 +221,7 @@ class Campaign:
     ) -> Rounds | Stream | Islands:
         problem = run.problem
         if self.mode == "islands":
-            leg = Leg(evaluation, self.space, self.minimize, problem.chunk, self.fitness.name)
+            leg = Leg(evaluation, self.space, self.minimize, problem.chunk, monotonic)
             return Islands(run, evaluator, leg)
         optimizers = [problem.optimizer(group) for group in range(self.group_count)]
         if self.mode == "stream":
@@ -193,8 +234,9 @@ class Campaign:
         except OutOfTime:
             loop.absorb()
             if not run.total:
+                what = "generation of an island" if self.mode == "islands" else "evaluation"
                 raise TimeoutError(
-                    f"{self.label}: not one evaluation was done within timeout={self.arguments.timeout}"
+                    f"{self.label}: not one {what} was done within timeout={self.arguments.timeout}"
                 ) from None
             return "timeout"
         except KeyboardInterrupt:
@@ -213,7 +255,7 @@ class Campaign:
                 f"raised, {faults.nan} were NaN, {faults.infinite} infinite){first}"
             )
         if faults.raised:
-            said = faults.first_error.splitlines()[-1] if faults.first_error else ""
+            said = "" if run.tally.first is None else run.tally.first.said
             warnings.warn(
                 f"{self.label}: {faults.raised} of {run.total} evaluations raised and counted as the worst; the first: "
                 f"{said} (result.faults has its traceback)",

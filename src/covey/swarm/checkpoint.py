@@ -13,12 +13,13 @@ what differs; numbers come back bit for bit.
 from __future__ import annotations
 
 import contextlib
+import glob
 import io
 import json
 import os
 import tempfile
 import zipfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 import numpy as np
@@ -28,8 +29,10 @@ from covey.errors import BadCheckpoint
 __all__ = ["Checkpoint"]
 
 # Of this layout and of what the loops put into it.
-FORMAT = 1
+FORMAT = 2
 TREE = "tree.json"
+# Of the names of files that are being written: .FILE.xxxxxxxx.part
+PART = ".part"
 # At most this part of the time goes into writing.
 SHARE = 0.05
 
@@ -45,23 +48,40 @@ class Checkpoint:
         self._spent = 0.0
 
     def load(self) -> dict[str, Any] | None:
-        """What the file holds; None if there is no file."""
+        """What the file holds; None if there is no file. Removes what was half written when a program was killed."""
+        folder, name = os.path.split(self.path)
+        for part in glob.glob(f".{glob.escape(name)}.????????{PART}", root_dir=folder):
+            with contextlib.suppress(OSError):
+                os.unlink(os.path.join(folder, part))
         try:
             with open(self.path, "rb") as file:
                 return _read(file.read(), self.path)
         except FileNotFoundError:
             return None
 
-    def require_same(self, found: Mapping[str, Any], ours: Mapping[str, str]) -> None:
-        """BadCheckpoint unless what was loaded is of the problem with this identity."""
+    def require_same(
+        self, found: Mapping[str, Any], ours: Mapping[str, str], *, digests: Collection[str] = (),
+        loosely: Collection[str] = ()
+    ) -> None:
+        """BadCheckpoint unless what was loaded is of the problem with this identity; `loosely`: but for these.
+
+        What is in `digests` tells a reader nothing but that it differs.
+        """
         theirs = found["identity"]
         for name in dict.fromkeys((*ours, *theirs)):
-            if theirs.get(name) != ours.get(name):
-                there, here = theirs.get(name, "missing"), ours.get(name, "missing")
-                raise BadCheckpoint(
-                    f"{self.path} is the checkpoint of another problem: {name} is {there} there and {here} in this "
-                    "call; give another file, or remove it to begin anew"
-                )
+            if name in loosely or theirs.get(name) == ours.get(name):
+                continue
+            there, here = theirs.get(name, "missing"), ours.get(name, "missing")
+            if name in digests:
+                raise self.other_problem(f"{name} was another there, or has changed since")
+            raise self.other_problem(f"{name} is {there} there and {here} in this call")
+
+    def other_problem(self, difference: str) -> BadCheckpoint:
+        """The error for a checkpoint of another problem, and how to go on."""
+        return BadCheckpoint(
+            f"{self.path} is the checkpoint of another problem: {difference}; give another file, or remove it to begin "
+            "anew"
+        )
 
     def save(self, tree: Callable[[], dict[str, Any]], *, last: bool = False) -> None:
         """Replaces the file if that does not cost too much of the time, or if it is the last of a call."""
@@ -73,7 +93,7 @@ class Checkpoint:
 
     def _write(self, data: bytes) -> None:
         folder, name = os.path.split(self.path)
-        handle, temporary = tempfile.mkstemp(prefix=f".{name}.", dir=folder)
+        handle, temporary = tempfile.mkstemp(prefix=f".{name}.", suffix=PART, dir=folder)
         try:
             with os.fdopen(handle, "wb") as file:
                 file.write(data)

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-__all__ = ["default_chunk", "ends_of", "tasks_of"]
+__all__ = ["counted", "default_chunk", "ends_of", "tasks_of"]
 
 # A round is cut for sixteen slots or so, but a vectorised call of a few particles wastes its own start, and one of many
 # gains nothing more.
@@ -31,13 +31,26 @@ def default_chunk(round_size: int) -> int:
     return max(LEAST_CHUNK, min(MOST_CHUNK, -(-round_size // FOR_SLOTS)))
 
 
-def ends_of(count: int, chunk: int) -> list[int]:
-    """Where the chunks of `count` particles end.
+def counted(number: int, one: str, many: str = "") -> str:
+    """A number of things, in words.
+
+    >>> counted(1, "particle"), counted(0, "entry", "entries")
+    ('1 particle', '0 entries')
+    """
+    return f"{number} {one if number == 1 else many or one + 's'}"
+
+
+def ends_of(count: int, chunk: int, *, exact: bool = True) -> list[int]:
+    """Where the chunks of `count` particles end; unless `exact`, a last one of one particle joins the one before.
+
+    numpy adds up a single column in another order than it adds many, so a particle alone may have other last bits.
 
     >>> ends_of(50, 16)
     [16, 32, 48, 50]
+    >>> ends_of(33, 16), ends_of(33, 16, exact=False)
+    ([16, 32, 33], [16, 33])
     """
-    ends = list(range(chunk, count, chunk))
+    ends = list(range(chunk, count - (0 if exact or chunk == 1 else 1), chunk))
     ends.append(count)
     return ends
 

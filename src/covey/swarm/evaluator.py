@@ -14,7 +14,6 @@ as its policy says, an error of covey's is raised.
 from __future__ import annotations
 
 import threading
-import traceback
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import BrokenExecutor, CancelledError, Future
@@ -25,7 +24,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from covey.errors import CoveyError, PoisonTask
+from covey.codec.culprit import maybe_not_picklable
+from covey.errors import CoveyError, NotPicklable, PoisonTask
 from covey.swarm.chunks import ends_of, tasks_of
 from covey.swarm.evaluation import Evaluation, Outcome
 from covey.swarm.faults import Tally
@@ -74,10 +74,14 @@ class Evaluator:
         self.who: set[tuple[str, int, int]] = set()
         # What is known of a round that was not finished: its first and last particle, and what became of them.
         self.partial: list[tuple[int, int, Outcome]] = []
+        # Of the calls of `call_all` that was broken off: what each gave, None where nothing came.
+        self.landed: list[Any] = []
         self._evaluation = evaluation
         self._chunk = chunk
         # The user wants exactly these chunks. A function of one particle has none.
         self._fixed = fixed
+        # Of whole chunks, as what raises is cut into these again.
+        self._whole = max(1, WHOLE // chunk) * chunk
         self._inline = True if place.here else inline
         self._clock = clock
         # The evaluation, and what else is called, in the form in which they are sent.
@@ -94,8 +98,9 @@ class Evaluator:
         count = len(positions)
         if self._inline is None and self._pace.is_cheap(count):
             # Too cheap even to be cut.
-            return self._in_place(positions, groups, ends_of(count, self._chunk if self._fixed else WHOLE))
-        ends = ends_of(count, self._chunk if self._evaluation.fitness.vectorized else 1)
+            size = self._chunk if self._fixed else self._whole
+            return self._in_place(positions, groups, ends_of(count, size, exact=self._fixed))
+        ends = ends_of(count, self._chunk if self._evaluation.fitness.vectorized else 1, exact=self._fixed)
         if self._inline:
             return self._in_place(positions, groups, ends)
         if self._inline is None and self._pace.seconds is None and self._may_try_here():
@@ -125,31 +130,61 @@ class Evaluator:
         """A call of the evaluation, somewhere."""
         if self._sent is None:
             self._evaluation.fitness.settle()
-            self._sent = self.place.prepared(self._evaluation)
-        return self.place.submit(self._sent, *args)
+            self._sent = self._prepared(self._evaluation)
+        return self._submit(self._sent, *args)
+
+    def _prepared(self, call: Callable[..., Any]) -> Callable[..., Any]:
+        try:
+            return self.place.prepared(call)
+        except Exception as error:
+            raise self._named(error) from error
+
+    def _submit(self, prepared: Callable[..., Any], *args: Any) -> Future[Any]:
+        try:
+            return self.place.submit(prepared, *args)
+        except NotPicklable as error:
+            raise self._named(error) from error
+
+    def _named(self, error: Exception) -> Exception:
+        """The same, in words that the user used: data, if it is that."""
+        fitness = self._evaluation.fitness
+        for name, data in (("shared_data", fitness.shared_data), ("local_data", fitness.local_data)):
+            fault = maybe_not_picklable(f"{self.tally.label}: {name}", data)
+            if fault is not None:
+                return fault
+        return error
 
     def call_all(self, call: Callable[..., Any], arguments: Sequence[tuple[Any, ...]]) -> list[Any]:
         """`call` with each of these arguments, in their order: something else than the evaluation, such as a leg."""
+        self.landed = []
         if self._inline:
-            results = []
             for each in arguments:
                 self._patience()
-                results.append(call(*each))
-            return results
+                self.landed.append(call(*each))
+            return self.landed
         if self._other is None or self._other[0] is not call:
             self._evaluation.fitness.settle()
-            self._other = call, self.place.prepared(call)
-        futures = [self.place.submit(self._other[1], *each) for each in arguments]
+            self._other = call, self._prepared(call)
+        futures = [self._submit(self._other[1], *each) for each in arguments]
         try:
             for future in futures:
                 self._await(future)
             results = [future.result() for future in futures]
         except BaseException:
+            self.landed = [_maybe_result(future) for future in futures]
             for future in futures:
                 future.cancel()
             raise
         self.who.update(result.who for result in results if result.who is not None)
         return results
+
+    def seconds_for(self, calls: int) -> float | None:
+        """How long each of so many calls may take, so that all are done when the time is over; None: any time."""
+        if self.deadline is None:
+            return None
+        # A little less: what is done must also arrive.
+        left = 0.95 * (self.deadline - self._clock())
+        return left / (calls if self._inline else -(-calls // self.place.slots))
 
     def _await(self, future: Future[Any]) -> None:
         """Until it is done, in whatever way."""
@@ -185,7 +220,10 @@ class Evaluator:
     def _may_try_here(self) -> bool:
         fitness = self._evaluation.fitness
         # A class is costly to set up, and a fitness that asks for a GPU should not find that there is none.
-        return self.place.is_cold and fitness.making is None and not fitness.asks_for_gpu
+        # Nor can a call here be left when the time is over.
+        return (
+            self.deadline is None and self.place.is_cold and fitness.making is None and not fitness.asks_for_gpu
+        )
 
     def _in_place(self, positions: Vector, groups: Groups, ends: Sequence[int]) -> Evaluated:
         count = len(positions)
@@ -214,7 +252,7 @@ class Evaluator:
             raise
         except Exception as error:
             return self._forgiven(len(positions), error)
-        outcome.clean = self.tally.on_values(outcome.values, outcome.raised, outcome.first_error)
+        outcome.clean = self.tally.on_values(outcome.values, outcome.raised, outcome.fault)
         return outcome
 
     def _trial(self, positions: Vector, groups: Groups, ends: Sequence[int]) -> Evaluated:
@@ -309,15 +347,15 @@ class Evaluator:
         except Exception as error:
             return self._forgiven(count, error)
         self.who.add(outcome.who)
-        outcome.clean = self.tally.on_values(outcome.values, outcome.raised, outcome.first_error)
+        outcome.clean = self.tally.on_values(outcome.values, outcome.raised, outcome.fault)
         return outcome
 
     def _forgiven(self, count: int, error: Exception) -> Outcome:
         if not self._evaluation.forgiving:
             raise error
-        self.tally.on_raised(count, error, "".join(traceback.format_exception(error)).rstrip())
+        self.tally.on_raised(count, error)
         violations = np.zeros(count) if self._evaluation.constraints else None
-        return Outcome(np.full(count, np.nan), violations, count, "", 0.0, ("", 0, 0))
+        return Outcome(np.full(count, np.nan), violations, count, None, 0.0, ("", 0, 0))
 
 
 def _joined(parts: Sequence[Outcome | Evaluated]) -> Evaluated:
@@ -328,6 +366,10 @@ def _joined(parts: Sequence[Outcome | Evaluated]) -> Evaluated:
     violations = [part.violations for part in parts if part.violations is not None]
     clean = not violations and all(part.clean for part in parts)
     return Evaluated(values, np.concatenate(violations) if violations else None, clean)
+
+
+def _maybe_result(future: Future[Any]) -> Any:
+    return future.result() if future.done() and not future.cancelled() and future.exception() is None else None
 
 
 def _cancel(sent: Sequence[tuple[int, int, Future[Any]]]) -> None:

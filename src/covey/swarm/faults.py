@@ -5,24 +5,40 @@ Why: a value that is no number must cost its particle and nothing else, and yet 
 result should see how much of it was guesswork.
 
 May not know: where a fitness runs. Guarantees: a fitness that does nothing but raise ends the optimisation after its
-first chunk, with the error and the traceback of the place where it ran.
+first round, with the error and the traceback of the place where it ran: by then all groups have had their turn.
 """
 
 from __future__ import annotations
 
+import traceback
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Faults", "Tally"]
+__all__ = ["Fault", "Faults", "Tally"]
 
 Vector = NDArray[np.float64]
 
-# So many evaluations that raise, before the first that does not, are enough to know.
-EVIDENCE = 8
+
+class Fault(NamedTuple):
+    """How a fitness raised: in a line, and with the traceback."""
+
+    said: str
+    traceback: str
+
+    @classmethod
+    def of(cls, error: BaseException) -> Fault:
+        """What is to be said of an error; its notes, where covey says in which slot it was, only in the traceback.
+
+        >>> Fault.of(ZeroDivisionError("no")).said
+        'ZeroDivisionError: no'
+        """
+        line = next(iter(str(error).splitlines()), "")
+        said = f"{type(error).__name__}: {line}" if line else type(error).__name__
+        return cls(said, "".join(traceback.format_exception(error)).rstrip())
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,18 +64,20 @@ class Faults:
 class Tally:
     """The counters while an optimisation runs."""
 
-    def __init__(self, name: str, round_size: int) -> None:
-        self.name = name
+    def __init__(self, label: str, round_size: int | None) -> None:
+        # As the call was written: optimize(f).
+        self.label = label
         self.raised = self.nan = self.infinite = 0
-        self.first_error = ""
+        self.first: Fault | None = None
         self.any_good = False
-        self._evidence = min(EVIDENCE, round_size)
+        # So many evaluations that do nothing but raise are enough; None: somebody else gives up.
+        self._evidence = round_size
 
-    def on_values(self, values: Vector, raised: int, first_error: str) -> bool:
+    def on_values(self, values: Vector, raised: int, fault: Fault | None) -> bool:
         """Values came; `raised` of them are NaN because their call raised. Whether all are finite."""
         if raised:
             self.raised += raised
-            self.first_error = self.first_error or first_error
+            self.first = self.first or fault
         if raised < len(values):
             self.any_good = True
         finite = np.isfinite(values)
@@ -70,13 +88,13 @@ class Tally:
         self.infinite += len(values) - nan - int(finite.sum())
         return False
 
-    def on_raised(self, count: int, error: BaseException, told: str) -> None:
-        """All of `count` evaluations raised; raises the error itself if that is all that this fitness ever does."""
+    def on_raised(self, count: int, error: BaseException) -> None:
+        """All of `count` evaluations raised; raises the error itself if that is all that a whole round did."""
         self.raised += count
-        self.first_error = self.first_error or told
-        if not self.any_good and self.raised >= self._evidence:
+        self.first = self.first or Fault.of(error)
+        if not self.any_good and self._evidence is not None and self.raised >= self._evidence:
             error.add_note(
-                f"optimize({self.name}): the first {self.raised} evaluations all raised, this was the last of them; "
+                f"{self.label}: the first {self.raised} evaluations all raised, this was the last of them; "
                 "on_error='worst' forgives only some"
             )
             raise error
@@ -85,21 +103,26 @@ class Tally:
         """Counts what another tally counted; its `state()`."""
         for name in ("raised", "nan", "infinite"):
             setattr(self, name, getattr(self, name) + state[name])
-        self.first_error = self.first_error or state["first_error"]
+        self.first = self.first or _fault(state)
         self.any_good = self.any_good or state["any_good"]
 
     def faults(self) -> Faults:
         """What a result says."""
-        return Faults(self.raised, self.nan, self.infinite, self.first_error)
+        return Faults(self.raised, self.nan, self.infinite, "" if self.first is None else self.first.traceback)
 
     def state(self) -> dict[str, Any]:
         """For a checkpoint."""
         return {
-            "raised": self.raised, "nan": self.nan, "infinite": self.infinite, "first_error": self.first_error,
+            "raised": self.raised, "nan": self.nan, "infinite": self.infinite, "first": self.first,
             "any_good": self.any_good,
         }
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """Counts on from there."""
-        for name in ("raised", "nan", "infinite", "first_error", "any_good"):
+        for name in ("raised", "nan", "infinite", "any_good"):
             setattr(self, name, state[name])
+        self.first = _fault(state)
+
+
+def _fault(state: Mapping[str, Any]) -> Fault | None:
+    return None if state["first"] is None else Fault(*state["first"])

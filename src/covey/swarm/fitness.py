@@ -131,7 +131,7 @@ class Fitness:
     """A fitness or a constraint, with what it asked for besides the particles."""
 
     # func, as in functools.partial: that is where the name in messages is looked for.
-    __slots__ = ("func", "key", "local_data", "making", "manner", "shared_data", "space", "vectorized")
+    __slots__ = ("call", "func", "key", "local_data", "making", "manner", "shared_data", "space", "vectorized")
 
     def __init__(
         self,
@@ -142,8 +142,11 @@ class Fitness:
         local_data: Mapping[str, Sequence[Any]] | None = None,
         vectorized: bool = True,
         label: str | None = None,
+        call: str = "",
     ) -> None:
         name = label or f"the fitness {callable_name(fun)}"
+        # In which call of optimize() this is, for messages.
+        self.call = call
         self.func = fun
         self.space = space
         self.shared_data = shared_data
@@ -167,6 +170,11 @@ class Fitness:
     def name(self) -> str:
         """What messages call it."""
         return callable_name(self.func)
+
+    @property
+    def told(self) -> str:
+        """What messages about its values call it: `minimize(f): f()`."""
+        return f"{self.call}: {self.name}()" if self.call else f"{self.name}()"
 
     @property
     def asks_for_gpu(self) -> bool:

@@ -8,17 +8,21 @@ GPU the swarm should be where its fitness is.
 
 May not know: slots. Guarantees: a state travels with its task and comes back with the outcome, so a slot that dies
 costs one leg; migrants go around a ring in a fixed order at the end of a leg, so the seed alone decides the result.
+The first legs are short, and a leg ends before the time is over: so there is something to give when it is, and what
+does nothing but raise shows after one generation.
 """
 
 from __future__ import annotations
 
-import traceback
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from covey.codec.outcome import open_error, seal_error
+from covey.errors import CoveyError
 from covey.swarm.best import Best
 from covey.swarm.chunks import ends_of
 from covey.swarm.evaluation import Evaluation
@@ -40,69 +44,91 @@ class Landfall:
     """What comes back from a leg."""
 
     state: dict[str, Any]
-    # The best of this leg, as one row each; empty if there is none.
+    # Each new best of this leg, as one row each, and in which of its generations it was found.
+    found_in: list[int]
     positions: Vector
     values: Vector
     violations: Vector
-    evaluations: int
-    # Of the last generation.
-    mean: float
-    spread: float
+    # Of each generation.
+    evaluations: list[int]
+    mean: list[float]
+    spread: list[float]
     tally: dict[str, Any]
+    # What raised first, sealed with its traceback, if nothing else came of this leg.
+    error: bytes | None
     who: tuple[str, int, int] | None
 
 
 class Leg:
     """Some generations of an island, in a slot."""
 
-    __slots__ = ("chunk", "evaluation", "minimize", "name", "space")
+    __slots__ = ("chunk", "clock", "evaluation", "minimize", "space")
 
-    def __init__(self, evaluation: Evaluation, space: Space, minimize: bool, chunk: int, name: str) -> None:
+    def __init__(
+        self, evaluation: Evaluation, space: Space, minimize: bool, chunk: int, clock: Callable[[], float]
+    ) -> None:
         self.evaluation = evaluation
         self.space = space
         self.minimize = minimize
         self.chunk = chunk
-        self.name = name
+        self.clock = clock
 
     def __call__(
-        self, state: dict[str, Any], migrant: tuple[Vector, Vector] | None, generations: int, group: int, any_good: bool
+        self, state: dict[str, Any], migrant: tuple[Vector, Vector] | None, generations: int, group: int,
+        seconds: float | None
     ) -> Landfall:
-        """The island after so many generations; `any_good`: the fitness is known not to raise always."""
+        """The island after so many generations; after fewer, if one more would last beyond `seconds`."""
         optimizer = Optimizer.from_state({**state, "space": self.space.state()})
         if migrant is not None:
             optimizer.inject(*migrant)
         best = Best(1, self.space.dimension, self.minimize)
-        tally = Tally(self.name, 1)
-        tally.any_good = any_good
-        made, who = 0, None
-        mean = spread = float("nan")
-        for _ in range(generations):
+        # The caller gives up, not a leg: it sees the other islands, too.
+        tally = Tally("", None)
+        landed = Landfall({}, [], *self._nothing(), [], [], [], {}, None, None)
+        finds: list[tuple[Vector, float, float]] = []
+        first: Exception | None = None
+        began = before = self.clock()
+        for number in range(generations):
             ids, positions = optimizer.ask()
-            values, violations, who = self._evaluated(positions, group, tally, who)
-            ranks = told(values, violations, self.minimize)
-            best.offer(0, positions, values, violations, ranks)
-            optimizer.tell(ids, ranks)
-            made += len(positions)
-            mean, spread = mean_and_spread(values, violations)
-        found = slice(0, int(np.isfinite(best.values[0])))
-        return Landfall(
-            {**optimizer.state(), "space": None}, best.positions[found], best.values[found], best.violations[found],
-            made, mean, spread, tally.state(), who,
-        )
-
-    def _evaluated(
-        self, positions: Vector, group: int, tally: Tally, who: tuple[str, int, int] | None
-    ) -> tuple[Vector, Vector | None, tuple[str, int, int] | None]:
-        count = len(positions)
-        try:
-            outcome = self.evaluation(positions, np.full(count, group), ends_of(count, self.chunk))
-        except Exception as error:
-            if not self.evaluation.forgiving or not tally.any_good:
+            count = len(positions)
+            try:
+                outcome = self.evaluation(positions, np.full(count, group), ends_of(count, self.chunk))
+                values, violations, landed.who = outcome.values, outcome.violations, outcome.who
+                tally.on_values(values, outcome.raised, outcome.fault)
+            except CoveyError:
                 raise
-            tally.on_raised(count, error, "".join(traceback.format_exception(error)).rstrip())
-            return np.full(count, np.nan), np.zeros(count) if self.evaluation.constraints else None, who
-        tally.on_values(outcome.values, outcome.raised, outcome.first_error)
-        return outcome.values, outcome.violations, outcome.who
+            except Exception as error:
+                if not self.evaluation.forgiving:
+                    raise
+                first = first or error
+                tally.on_raised(count, error)
+                values = np.full(count, np.nan)
+                violations = np.zeros(count) if self.evaluation.constraints else None
+            ranks = told(values, violations, self.minimize)
+            if best.offer(0, positions, values, violations, ranks):
+                landed.found_in.append(number)
+                finds.append((best.positions[0].copy(), float(best.values[0]), float(best.violations[0])))
+            optimizer.tell(ids, ranks)
+            mean, spread = mean_and_spread(values, violations)
+            landed.evaluations.append(count)
+            landed.mean.append(mean)
+            landed.spread.append(spread)
+            now = self.clock()
+            if seconds is not None and now - began + (now - before) > seconds:
+                break
+            before = now
+        if finds:
+            landed.positions = np.array([position for position, _, _ in finds])
+            landed.values = np.array([value for _, value, _ in finds])
+            landed.violations = np.array([violation for _, _, violation in finds])
+        landed.state = {**optimizer.state(), "space": None}
+        landed.tally = tally.state()
+        if first is not None and not tally.any_good:
+            landed.error = seal_error(first)
+        return landed
+
+    def _nothing(self) -> tuple[Vector, Vector, Vector]:
+        return np.empty((0, self.space.dimension)), np.empty(0), np.empty(0)
 
 
 class Islands:
@@ -121,6 +147,8 @@ class Islands:
         self._states = [[{**optimizer.state(), "space": None} for optimizer in islands] for islands in made]
         # What each island's neighbour found last; None before there is anything.
         self._migrants: list[list[tuple[Vector, Vector] | None]] = [[None] * problem.islands for _ in made]
+        # The group of each leg under way.
+        self._sailing: list[int] = []
 
     def go(self) -> str:
         """Runs until it is over; says why it is."""
@@ -135,7 +163,12 @@ class Islands:
             self._sail(active, generations)
 
     def absorb(self) -> None:
-        """A leg that was broken off left its island where it began."""
+        """Legs were broken off: their islands are where they began, but what the others found counts for the best."""
+        for group, landed in zip(self._sailing, self._evaluator.landed, strict=False):
+            if landed is not None:
+                self._run.tally.add(landed.tally)
+                for number in range(len(landed.evaluations)):
+                    self._claim(group, landed, number)
 
     def restore(self, state: dict[str, Any]) -> None:
         """Goes on from a checkpoint."""
@@ -148,9 +181,9 @@ class Islands:
         return {"states": self._states, "migrants": self._migrants}
 
     def _generations(self, active: list[int]) -> int:
-        """A leg, or what is left until a limit, one generation at least."""
+        """A leg, or what is left until a limit, one generation at least. A leg at most doubles what was done."""
         stops, run = self._run.stops, self._run
-        generations = run.problem.leg
+        generations = min(run.problem.leg, max(1, run.iterations))
         if stops.iterations is not None:
             generations = min(generations, stops.iterations - run.iterations)
         if stops.budget is not None and active:
@@ -161,25 +194,63 @@ class Islands:
         run, evaluator = self._run, self._evaluator
         count = run.problem.islands
         voyages = [(group, island) for group in active for island in range(count)]
-        landed = evaluator.call_all(
+        self._sailing = [group for group, _ in voyages]
+        seconds = evaluator.seconds_for(len(voyages))
+        left = run.elapsed
+        landed: list[Landfall] = evaluator.call_all(
             self._leg,
             [
-                (self._states[group][island], self._migrants[group][island], generations, group, run.tally.any_good)
+                (self._states[group][island], self._migrants[group][island], generations, group, seconds)
                 for group, island in voyages
             ],
         )
-        groups = run.problem.group_count
-        mean, spread = [float("nan")] * groups, [float("nan")] * groups
-        for group in active:
-            arrivals: list[Landfall] = [found for (its, _), found in zip(voyages, landed, strict=True) if its == group]
-            for island, found in enumerate(arrivals):
-                self._states[group][island] = found.state
-                run.tally.add(found.tally)
-                run.count(group, found.evaluations)
-                ranks = run.told(found.values, found.violations)
-                if len(ranks):
-                    run.offer(group, found.positions, found.values, found.violations, ranks)
-                    self._migrants[group][(island + 1) % count] = (found.positions, ranks) if count > 1 else None
-            mean[group] = float(np.mean([found.mean for found in arrivals]))
-            spread[group] = float(np.mean([found.spread for found in arrivals]))
-        run.end_iteration(mean, spread, iterations=generations)
+        evaluator.landed = []
+        self._require_good(landed)
+        arrivals: dict[int, list[Landfall]] = {group: [] for group in active}
+        for (group, island), found in zip(voyages, landed, strict=True):
+            arrivals[group].append(found)
+            self._states[group][island] = found.state
+            run.tally.add(found.tally)
+            if len(found.values) and count > 1:
+                # The last is the best of the leg.
+                ranks = run.told(found.values[-1:], found.violations[-1:])
+                self._migrants[group][(island + 1) % count] = found.positions[-1:], ranks
+        made = max(len(found.evaluations) for found in landed)
+        each = (run.elapsed - left) / made
+        for number in range(made):
+            mean, spread = [float("nan")] * len(self._states), [float("nan")] * len(self._states)
+            for group, islands in arrivals.items():
+                for found in islands:
+                    self._claim(group, found, number)
+                mean[group] = _middle([found.mean[number] for found in islands if number < len(found.mean)])
+                spread[group] = _middle([found.spread[number] for found in islands if number < len(found.spread)])
+            # Nobody looked at the clock between generations: their times are spread evenly.
+            run.end_iteration(mean, spread, time=left + each * (number + 1), told=number == made - 1)
+
+    def _claim(self, group: int, landed: Landfall, number: int) -> None:
+        """What a generation of a leg found goes into the books."""
+        run = self._run
+        if number < len(landed.evaluations):
+            run.count(group, landed.evaluations[number])
+        if number in landed.found_in:
+            row = landed.found_in.index(number)
+            at = slice(row, row + 1)
+            ranks = run.told(landed.values[at], landed.violations[at])
+            run.offer(group, landed.positions[at], landed.values[at], landed.violations[at], ranks)
+
+    def _require_good(self, landed: list[Landfall]) -> None:
+        """Raises what the fitness raised if that is all it did, on every island."""
+        errors = [found.error for found in landed if found.error is not None]
+        if self._run.tally.any_good or len(errors) < len(landed):
+            return
+        error = open_error(errors[-1])
+        error.add_note(
+            f"{self._run.tally.label}: the first {sum(sum(found.evaluations) for found in landed)} evaluations all "
+            "raised; on_error='worst' forgives only some"
+        )
+        raise error
+
+
+def _middle(values: list[float]) -> float:
+    known = [value for value in values if value == value]
+    return float(np.mean(known)) if known else float("nan")

@@ -57,6 +57,8 @@ class Optimizer:
         self.seed = Draws(seed).seed
         self.minimize = bool(minimize)
         self._group_size, self._budget = _counted("group_size", group_size), _counted("budget", budget)
+        if optinfo is not None and not isinstance(optinfo, Mapping):
+            raise TypeError(f"optinfo is a dict of the algorithm's constants, not {optinfo!r}")
         self._optinfo = dict(optinfo or {})
         self._name = algorithm if isinstance(algorithm, str) else ""
         self._algorithm: Algorithm
@@ -66,7 +68,9 @@ class Optimizer:
         elif self._optinfo:
             raise ValueError("optinfo is for covey's own algorithms; set up an object of another library yourself")
         else:
-            self._algorithm = Outside(algorithm, self.space)
+            # Another of ours has a sign of its own: told the wrong one, it would flee from the best.
+            ours = isinstance(algorithm, Optimizer) and not algorithm.minimize
+            self._algorithm = Outside(algorithm, self.space, -1.0 if ours else 1.0)
 
     @property
     def algorithm(self) -> Algorithm:
@@ -152,7 +156,7 @@ class Optimizer:
 
 def _maker(name: str) -> Callable[[Plan, Mapping[str, Any]], Algorithm]:
     if name not in ALGORITHMS:
-        near = get_close_matches(name, ALGORITHMS, 1)
+        near = get_close_matches(name.lower(), ALGORITHMS, 1)
         hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(ALGORITHMS)}"
         raise ValueError(f"no algorithm is called {name!r}; {hint} ({WANTED})")
     module, cls = ALGORITHMS[name]

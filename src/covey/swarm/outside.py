@@ -20,7 +20,7 @@ from covey.swarm.flight import Flight
 from covey.swarm.space import Space
 
 WANTED = ("algorithm= takes a name, or an object with ask(n) -> (ids, X) and tell(ids, values), or like pycma's "
-          "ask() -> points and tell(points, values); it minimises")
+          "ask() -> points and tell(points, values); it minimises, unless it is a covey.swarm.Optimizer that does not")
 
 
 class Outside:
@@ -28,11 +28,13 @@ class Outside:
 
     asynchronous = False
 
-    def __init__(self, optimiser: Any, space: Space) -> None:
+    def __init__(self, optimiser: Any, space: Space, sign: float = 1.0) -> None:
+        if isinstance(optimiser, type):
+            raise TypeError(f"{WANTED}. {optimiser.__name__} is a class: make one of it, {optimiser.__name__}(…)")
         if not callable(getattr(optimiser, "ask", None)) or not callable(getattr(optimiser, "tell", None)):
             lacking = "tell" if hasattr(optimiser, "ask") else "ask"
             raise TypeError(f"{WANTED}. This {type(optimiser).__name__} lacks {lacking}")
-        self._optimiser, self._space = optimiser, space
+        self._optimiser, self._space, self._sign = optimiser, space, sign
         self._takes_number = _requires_argument(optimiser.ask)
         self._flight = Flight(space.dimension)
         self._given: Any = []               # what the object itself calls these points: ids, or the points
@@ -93,7 +95,8 @@ class Outside:
     def _learn(self) -> None:
         if self._flight.told:
             taken = self._flight.take()
-            self._optimiser.tell(self._given, taken.values.tolist() if isinstance(self._given, list) else taken.values)
+            values = self._sign * taken.values
+            self._optimiser.tell(self._given, values.tolist() if isinstance(self._given, list) else values)
             self._generation += 1
 
     def inject(self, x: Vector, values: Vector) -> None:
@@ -101,7 +104,7 @@ class Outside:
         for point, value in zip(x, values, strict=True):
             self._flight.note(point, float(value))
         if callable(getattr(self._optimiser, "inject", None)):
-            self._optimiser.inject(self._space.decode(x), values)
+            self._optimiser.inject(self._space.decode(x), self._sign * values)
 
     def state(self) -> dict[str, Any]:
         raise TypeError(f"the state of a {type(self._optimiser).__name__} is its own: save that object, or use one of "

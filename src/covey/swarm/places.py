@@ -57,8 +57,10 @@ class Sealed:
 class Place:
     """Where calls go, as the cluster keywords say."""
 
-    def __init__(self, wanted: Wanted, name: str) -> None:
+    def __init__(self, wanted: Wanted, name: str, label: str) -> None:
         self._wanted = wanted
+        # As the call was written: optimize(f).
+        self._label = label
         self._name = name
         self._settings = TaskSettings(needs=wanted.needs)
         self._client: Client | None = None
@@ -137,7 +139,7 @@ class Place:
             if wanted.executor is None:
                 leave_flock(client, self)
             raise ValueError(
-                f"optimize({self._name}) wants GPUs and nothing else (gpu_policy='require_all'), and no machine here "
+                f"{self._label} wants GPUs and nothing else (gpu_policy='require_all'), and no machine here "
                 "offers one: use 'prefer_gpu', or see `covey node --detect`"
             )
         return client

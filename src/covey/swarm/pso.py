@@ -57,6 +57,8 @@ class Pso:
             self._rule = (
                 number_of(optinfo, "omega", OMEGA), number_of(optinfo, "cl", CL), number_of(optinfo, "cg", CG),
             )
+            if min(self._rule) < 0:
+                raise ValueError(f"optinfo: omega, cl and cg are at least 0, and here {self._rule}")
             self._size = plan.group_size or PLAYDOH_SIZE
         else:
             self._rule = (INERTIA, TOWARD_OWN, TOWARD_BEST)

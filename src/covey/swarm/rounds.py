@@ -126,7 +126,7 @@ class Rounds:
                 violation = 0.0 if found.violations is None else float(found.violations[at])
                 if run.best.beaten_by(group, float(found.values[at]), violation):
                     rows.append(at)
-            if not rows:
+            if not rows or not run.stops.has_room(run.total + len(told) + len(rows) * times):
                 break
             again = np.repeat(rows, times)
             anew = self._evaluator.evaluate(positions[again], groups[again])

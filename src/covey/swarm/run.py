@@ -94,14 +94,14 @@ class Run:
             self.progress.tick(evaluations)
 
     def end_iteration(
-        self, mean: list[float], spread: list[float], *, iterations: int = 1, time: float | None = None
+        self, mean: list[float], spread: list[float], *, time: float | None = None, told: bool = True
     ) -> None:
-        """An iteration is done; `mean` and `spread` are of its values, for each group."""
-        self.iterations += iterations
+        """An iteration is done; `mean` and `spread` are of its values, for each group. `told`: the user is told."""
+        self.iterations += 1
         elapsed = self.elapsed if time is None else time
         self.history.add(self.best.values, mean, spread, self.evaluations, elapsed)
         self.stops.on_iteration(self.best)
-        if self.silent:
+        if self.silent or not told:
             return
         if self.progress is not None:
             self.progress.note(f"best {self._leading():.6g}")

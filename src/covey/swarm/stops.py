@@ -87,6 +87,10 @@ class Stops:
             return "budget"
         return None
 
+    def has_room(self, evaluations: int) -> bool:
+        """Whether the budget allows so many in all."""
+        return self.budget is None or evaluations <= self.budget
+
     def state(self) -> dict[str, Any]:
         """For a checkpoint."""
         return {

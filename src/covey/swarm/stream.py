@@ -65,6 +65,12 @@ class Stream:
         self._tasks = [0] * len(optimizers)
         self._asked = [0] * len(optimizers)
         self._allowed, self._ends_by = _allowance(run, round_size)
+        # Of a budget, which confirmations live on too: what each group may use in all, and what those have taken.
+        budget, groups = run.stops.budget, run.problem.group_count
+        self._share = None if budget is None else budget // groups
+        self._confirming = [0] * len(optimizers)
+        # Kept back for the first candidate of a group: without it a budget could end with nothing confirmed.
+        self._kept_back = [run.problem.noise or 0] * len(optimizers)
         self._fresh: list[list[Evaluated]] = [[] for _ in optimizers]
         self._told = 0
         # In the order of arrival: the key of a task, a mark of its positions, when it came, its values and violations.
@@ -139,12 +145,19 @@ class Stream:
         count = self._chunk
         if self._allowed is not None:
             count = min(count, self._allowed - self._asked[group])
+        if self._share is not None:
+            count = min(count, self._left(group) - self._kept_back[group])
         if count < 1:
             return
         ids, positions = self._optimizers[group].ask(count)
         self._send(Key(group, self._tasks[group]), Sent(ids, positions))
         self._tasks[group] += 1
         self._asked[group] += count
+
+    def _left(self, group: int) -> int:
+        """Evaluations that nobody has asked for yet."""
+        assert self._share is not None
+        return self._share - self._asked[group] - self._confirming[group]
 
     def _send(self, key: Key, sent: Sent) -> None:
         self._out[key] = sent
@@ -179,6 +192,8 @@ class Stream:
             self._told += len(sent.positions)
         told = run.told(found.values, found.violations)
         candidate = None if final else self._candidate(group, found, told)
+        if candidate is not None and not self._may_confirm(group):
+            candidate = None
         if final:
             run.offer(group, sent.positions, found.values, found.violations, told)
         self._fresh[group].append(found)
@@ -196,6 +211,15 @@ class Stream:
         if reason is None and candidate is None and group in run.stops.active:
             self._ask(group)
         return reason
+
+    def _may_confirm(self, group: int) -> bool:
+        """Whether the budget has room to evaluate a candidate again; the room is taken."""
+        times = self._run.problem.noise or 0
+        if self._share is not None and self._left(group) < times:
+            return False
+        self._kept_back[group] = 0
+        self._confirming[group] += times
+        return True
 
     def _candidate(self, group: int, found: Evaluated, told: Vector) -> int | None:
         """The row that would be the new best, if there is one."""
