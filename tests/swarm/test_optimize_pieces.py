@@ -155,6 +155,15 @@ def test_a_tally_ends_what_only_raises():
     assert "f: the first 100 evaluations all raised" in caught.value.__notes__[0]
 
 
+def test_a_tally_does_not_wait_for_a_slow_round_of_nothing_but_errors():
+    now = [0.0]
+    tally = Tally("f", 100, lambda: now[0])
+    tally.on_raised(16, ValueError("a"))
+    now[0] = 60.0
+    with pytest.raises(ValueError, match="b"):
+        tally.on_raised(1, ValueError("b"))
+
+
 def test_one_slow_round_does_not_send_the_next_ones_away():
     pace = Pace()
     pace.on_round(100, 1e-5, here=True)

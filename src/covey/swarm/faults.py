@@ -5,14 +5,16 @@ Why: a value that is no number must cost its particle and nothing else, and yet 
 result should see how much of it was guesswork.
 
 May not know: where a fitness runs. Guarantees: a fitness that does nothing but raise ends the optimisation after its
-first round, with the error and the traceback of the place where it ran: by then all groups have had their turn.
+first round, with the error and the traceback of the place where it ran: by then all groups have had their turn. If a
+round takes long, its beginning is enough.
 """
 
 from __future__ import annotations
 
 import traceback
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from time import monotonic
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -21,6 +23,11 @@ from numpy.typing import NDArray
 __all__ = ["Fault", "Faults", "Tally"]
 
 Vector = NDArray[np.float64]
+
+
+# Who must wait for a round whose every evaluation raises is told after so many of them and so many seconds.
+FEW = 8
+PATIENCE = 5.0
 
 
 class Fault(NamedTuple):
@@ -64,7 +71,7 @@ class Faults:
 class Tally:
     """The counters while an optimisation runs."""
 
-    def __init__(self, label: str, round_size: int | None) -> None:
+    def __init__(self, label: str, round_size: int | None, clock: Callable[[], float] = monotonic) -> None:
         # As the call was written: optimize(f).
         self.label = label
         self.raised = self.nan = self.infinite = 0
@@ -72,6 +79,8 @@ class Tally:
         self.any_good = False
         # So many evaluations that do nothing but raise are enough; None: somebody else gives up.
         self._evidence = round_size
+        self._clock = clock
+        self._begun = clock()
 
     def on_values(self, values: Vector, raised: int, fault: Fault | None) -> bool:
         """Values came; `raised` of them are NaN because their call raised. Whether all are finite."""
@@ -89,10 +98,14 @@ class Tally:
         return False
 
     def on_raised(self, count: int, error: BaseException) -> None:
-        """All of `count` evaluations raised; raises the error itself if that is all that a whole round did."""
+        """All of `count` evaluations raised; raises the error itself if a whole round did nothing else, or the beginning
+        of a slow one."""
         self.raised += count
         self.first = self.first or Fault.of(error)
-        if not self.any_good and self._evidence is not None and self.raised >= self._evidence:
+        if self.any_good or self._evidence is None:
+            return
+        slow = self.raised >= FEW and self._clock() - self._begun > PATIENCE
+        if slow or self.raised >= self._evidence:
             error.add_note(
                 f"{self.label}: the first {self.raised} evaluations all raised, this was the last of them; "
                 "on_error='worst' forgives only some"
