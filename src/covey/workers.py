@@ -62,8 +62,7 @@ def funworker(
         server = NodeServer(offer, gate=Gate((f"tcp://{bind}:{port or PORT}",), keys), name=name)
         where = f"{server.addresses[0]}, key {fingerprint_of(keys.broker.public)}"
     count = server.node.count
-    slots = "1 slot listens" if count == 1 else f"{count} slots listen"
-    said = f"covey: {slots} at {where}; Ctrl-C ends this\n"
+    said = f"covey: {count} slot{'s' * (count != 1)}, at {where}; Ctrl-C ends this\n"
     server.run(lambda: sys.stderr.write(said))
 
 
