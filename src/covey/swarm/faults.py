@@ -98,7 +98,7 @@ class Tally:
         return False
 
     def on_raised(self, count: int, error: BaseException) -> None:
-        """All of `count` evaluations raised; raises the error itself if that is all a round did, or a slow one so far."""
+        """All of `count` evaluations raised; raises the error if a round, or a slow one so far, did nothing else."""
         self.raised += count
         self.first = self.first or Fault.of(error)
         if self.any_good or self._evidence is None:
