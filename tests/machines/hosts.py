@@ -163,7 +163,7 @@ class Host:
         """A worker script, called as its host is; `ready`: waits until it listens."""
         program = self.script(f"import covey\ncovey.funworker({words}, name={self.name!r})\n")
         if ready:
-            program.wait_said("slots? listen")
+            program.wait_said("slots?, at")
         return program
 
     def listening(self, *words: str) -> Program:

@@ -59,5 +59,5 @@ def test_the_users_own_modules_travel_with_the_fitness(lab: Lab) -> None:
 
 def worker(host: Host, words: str = "") -> Program:
     program = host.script(f"import covey\ncovey.optworker(max_cpu=1, name={host.name!r}, {words})\n")
-    program.wait_said("slots? listen")
+    program.wait_said("slots?, at")
     return program

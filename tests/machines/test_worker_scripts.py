@@ -177,3 +177,18 @@ def test_large_arguments_and_results_arrive_intact(lab: Lab) -> None:
         futures = [client.submit(lambda array, number: array[::-1] + number, there, number) for number in range(3)]
         for number, future in enumerate(futures):
             assert numpy.array_equal(future.result(60), there[::-1] + number)
+
+
+def test_what_a_task_started_goes_with_a_node_that_is_killed(lab: Lab) -> None:
+    worker = lab.beta.worker()
+    with lab.alpha.client(machines=[lab.beta.ip], max_cpu=0) as client:
+
+        def start() -> int:
+            import subprocess
+
+            return subprocess.Popen(["sleep", "60"]).pid
+
+        child = client.submit(start).result(20)
+        assert Path(f"/proc/{child}").exists()
+        worker.kill()
+        wait_until(lambda: not Path(f"/proc/{child}").exists(), f"the child {child} is still there".__str__)

@@ -42,16 +42,17 @@ cdef extern from *:
     #include <unistd.h>
     #ifdef __linux__
     #include <sys/prctl.h>
-    static int covey_die_with_parent(void) { return prctl(PR_SET_PDEATHSIG, SIGKILL); }
+    static int covey_die_with_parent(int signal) { return prctl(PR_SET_PDEATHSIG, signal); }
     #else
-    static int covey_die_with_parent(void) { return 0; }
+    static int covey_die_with_parent(int signal) { return 0; }
     #endif
     static uint64_t* covey_map_mark(int fd) {
         void* at = mmap(0, sizeof(uint64_t), PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
         return at == MAP_FAILED ? 0 : (uint64_t*) at;
     }
     """
-    int covey_die_with_parent() noexcept nogil
+    int SIGKILL
+    int covey_die_with_parent(int signal) noexcept nogil
     uint64_t* covey_map_mark(int fd) noexcept nogil
 
 
@@ -64,7 +65,7 @@ def die_with_parent(int parent):
 
     >>> die_with_parent(os.getppid())                           # doctest: +SKIP
     """
-    covey_die_with_parent()
+    covey_die_with_parent(SIGKILL)
     if os.getppid() != parent:
         os._exit(70)
 
@@ -161,6 +162,10 @@ cdef class Runner:
             if zmq.connect(self.end.socket, address) < 0:
                 libzmq_raise(f"connecting the slot to {self.address}")
             start_new_thread(self._attend, ())
+            if self.end.lifeline >= 0:
+                # The attendant sees the lifeline close, and takes along what tasks have started. The kernel would be
+                # quicker, and take this process alone.
+                covey_die_with_parent(0)
         else:
             from threading import Thread
 
