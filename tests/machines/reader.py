@@ -21,6 +21,7 @@ import stat
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from time import monotonic
 
 import covey
 from hosts import Host, Lab, Program
@@ -73,6 +74,7 @@ class Reader:
     def _do(self, block: Block) -> None:
         if block.language == "text":
             assert self._latest, "nothing has run yet that could say this"
+            self._look_again(block)
             for line in filter(None, block.text.splitlines()):
                 self._wait_said(pattern_of(line))
         elif block.file is not None:
@@ -80,10 +82,25 @@ class Reader:
                 (self._home(host, block.user) / block.file).write_text(block.text, encoding="utf-8")
         else:
             assert block.language == "sh", "who runs this? Write `# FILE on HOST` above it"
-            self._latest = [self._type(block, host) for host in block.hosts]
-            for program in self._latest:
-                wait_until(lambda program=program: _ends_or_serves(program), program.picture, _DEADLINE)
-                assert program.process.poll() in (None, 0), program.picture()
+            self._run(block)
+
+    def _run(self, block: Block) -> None:
+        self._block = block
+        self._latest = [self._type(block, host) for host in block.hosts]
+        for program in self._latest:
+            wait_until(lambda program=program: _ends_or_serves(program), program.picture, _DEADLINE)
+            assert program.process.poll() in (None, 0), program.picture()
+
+    def _look_again(self, said: Block) -> None:
+        """Who asks for the status before the nodes are there asks once more."""
+        patterns = [pattern_of(line) for line in said.text.splitlines() if line]
+        asked = [line for line in self._block.text.splitlines() if line and not line.startswith("#")]
+        until = monotonic() + _DEADLINE
+        while (
+            len(asked) == 1 and asked[0].startswith("covey status") and monotonic() < until
+            and not all(re.search(each, program.printed) for each in patterns for program in self._latest)
+        ):
+            self._run(self._block)
 
     def _wait_said(self, pattern: str) -> None:
         wait_until(
