@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """A call for every slot, `dfun(None)`, where the slots are on several machines."""
 
+import os
 from collections import Counter
 
 import pytest
@@ -23,16 +24,18 @@ if __name__ == "__main__":
 
 # One slot is kept by another caller, so this one waits in the other slot until it is killed.
 HALF_THERE = """
-import threading, time, covey
+import signal, threading, time, covey
 if __name__ == "__main__":
     with covey.Client(machines={machines}, max_cpu=0) as client:
         client.wait_machines()
         dfun = covey.distribute(lambda _: None, executor=client)
         threading.Thread(target=dfun, args=(None,), daemon=True).start()
+        deadline = time.monotonic() + 20
         while not client.statistics().running:
+            assert time.monotonic() < deadline, client.statistics()
             time.sleep(0.01)
         print("half there", flush=True)
-        time.sleep(60)      # until it is killed
+        signal.pause()
 """
 
 
@@ -58,20 +61,17 @@ def test_slots_are_free_again_when_the_caller_is_killed(lab: Lab) -> None:
     lab.beta.worker("max_cpu=2")
     with lab.gamma.client(machines=[lab.beta.ip], max_cpu=0) as other:
         assert not other.wait_machines()
-        file = lab.beta.folder / "go"
+        pipe = lab.beta.folder / "go"
+        os.mkfifo(pipe)
 
         def hold(path: str) -> None:
-            import os
-            import time
+            open(path).close()
 
-            while not os.path.exists(path):
-                time.sleep(0.01)        # work
-
-        held = other.submit(hold, str(file))
+        held = other.submit(hold, str(pipe))
         wait_until(held.running, lambda: str(other.statistics()))
         caller = lab.alpha.script(HALF_THERE.format(machines=[lab.beta.ip]))
         caller.wait_printed("half there")
         caller.kill()
         assert other.submit(abs, -1).result(20) == 1
-        file.touch()
+        pipe.write_bytes(b"")
         held.result(20)

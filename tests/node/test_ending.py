@@ -14,10 +14,10 @@ Thread 0x00007f3b (most recent call first):
 
 Current thread 0x00007f3c (most recent call first):
   File "/usr/lib/python3.11/ctypes/__init__.py", line 519 in string_at
-  File "/home/user/work/model.py", line 12 in crash
-  File "/home/user/work/model.py", line 20 in step
+  File "/home/user/lab/model.py", line 12 in crash
+  File "/home/user/lab/model.py", line 20 in step
   File "/venv/lib/python3.11/site-packages/covey/slot/output.py", line 70 in write
-  File "/home/user/work/model.py", line 30 in run
+  File "/home/user/lab/model.py", line 30 in run
   File "/venv/lib/python3.11/site-packages/covey/slot/main.py", line 70 in main
   File "<string>", line 6 in <module>
 
@@ -53,7 +53,7 @@ def end(code: int | None, said: str = "up\n", why: str | None = None) -> Ending:
             end(-11, "its initializer was running\n" + CRASH.removeprefix("up\n")),
             (
                 "was killed by SIGSEGV before it was ready for tasks in string_at (ctypes/__init__.py:519), "
-                "called from crash (work/model.py:12), called from step (work/model.py:20)"
+                "called from crash (lab/model.py:12), called from step (lab/model.py:20)"
             ),
         ),
         (
@@ -63,8 +63,8 @@ def end(code: int | None, said: str = "up\n", why: str | None = None) -> Ending:
         (
             end(-11, CRASH),
             (
-                "was killed by SIGSEGV in string_at (ctypes/__init__.py:519), called from crash (work/model.py:12), "
-                "called from step (work/model.py:20)"
+                "was killed by SIGSEGV in string_at (ctypes/__init__.py:519), called from crash (lab/model.py:12), "
+                "called from step (lab/model.py:20)"
             ),
         ),
         (

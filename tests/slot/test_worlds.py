@@ -3,6 +3,7 @@
 where that does, with the interpreter's where `import` must see it."""
 import importlib
 import os
+import py_compile
 import sys
 import types
 from collections.abc import Iterator
@@ -96,7 +97,7 @@ def test_somebody_elses_module_gives_way() -> None:
     assert list(modules) == ["lab_ww"]
 
 
-def test_what_is_here_is_used_unless_it_was_edited(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_is_here_is_used_as_long_as_it_is_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(str(tmp_path))
     (tmp_path / "lab_w.py").write_text("x = 1")
     finders: list[object] = [PathFinder]
@@ -105,9 +106,23 @@ def test_what_is_here_is_used_unless_it_was_edited(tmp_path: Path, monkeypatch: 
     assert isinstance(finder, Finder)
     worlds.wear(luggage(lab(lab_w="x = 1")))
     assert finder.find_spec("lab_w") is None
-    (tmp_path / "lab_w.py").write_text("x = 2")
     worlds.wear(luggage(lab(lab_w="x = 2")))
     assert finder.find_spec("lab_w") is not None
+
+
+def test_bytecode_of_the_same_second_is_not_believed(
+    worlds: Worlds, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(str(tmp_path))
+    file = tmp_path / "lab_w.py"
+    file.write_text("x = 1")
+    py_compile.compile(str(file), doraise=True)
+    second = int(file.stat().st_mtime)
+    file.write_text("x = 2")
+    os.utime(file, (second + 0.9, second + 0.9))
+    importlib.invalidate_caches()
+    worlds.wear(luggage(lab(lab_w="x = 2")))
+    assert importlib.import_module("lab_w").x == 2
 
 
 def test_source_beats_what_another_python_compiled_and_loses_to_what_this_one_did(worlds: Worlds) -> None:

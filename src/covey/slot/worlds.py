@@ -14,9 +14,11 @@ May not know: links, pickles, functions. Guarantees: a module keeps its identity
 modules that are not the users' own are never touched. For the thread that runs tasks.
 """
 
+import os
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from importlib.machinery import ModuleSpec
+from importlib.util import cache_from_source
 from types import ModuleType
 
 from covey.codec import trunk as trunks
@@ -92,9 +94,7 @@ class Worlds:
 
     def _add(self, trunk: Trunk) -> None:
         self._here.trunks[trunk.name] = trunk
-        # After an edit Python may take its cached bytecode for new: it compares whole seconds and the size.
-        edited = any(trunk.name in world.trunks for world in self._others)
-        if not edited and self._is_here(trunk):
+        if self._is_here(trunk):
             return
         # Somebody else's module of that name gives way.
         self._take(trunk.name)
@@ -144,6 +144,9 @@ class Worlds:
             sizes = {path: size for path, size, *_ in listing}
             if sizes != {path: len(content) for path, content in trunk.files.items()}:
                 return False    # this much is cheap to see: somebody else's module may be large
+            folder = trunks.folder_of(spec.origin)
+            if any(_is_doubtful(os.path.join(folder, path)) for path in sizes):
+                return False
             return trunks.pack(trunk.name, spec.origin, listing).digest == trunk.digest
         except OSError:
             return False
@@ -164,6 +167,19 @@ class Worlds:
             find = getattr(finder, "find_spec", None)
             if finder is not self._finder and find is not None:
                 yield find(name, path)
+
+
+def _is_doubtful(path: str) -> bool:
+    """Whether `import` may take cached bytecode for that of the source although it is older: it compares whole seconds
+    and the size, and a file may be written, imported and edited within one."""
+    if not path.endswith(".py"):
+        return False
+    try:
+        cached = os.stat(cache_from_source(path)).st_mtime
+    except (OSError, NotImplementedError):
+        return False
+    # The old source was of the same second; and compiling it took less than another.
+    return cached < os.stat(path).st_mtime // 1 + 2
 
 
 _worlds: Worlds | None = None

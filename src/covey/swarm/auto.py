@@ -16,10 +16,10 @@ from typing import Any
 import numpy as np
 
 from covey.swarm.algorithm import Algorithm, Plan, check_keys, number_of
+from covey.swarm.booked import Booked
 from covey.swarm.cma import Cma
 from covey.swarm.de import De
 from covey.swarm.draws import Draws, Indices, Vector
-from covey.swarm.flight import Flight
 from covey.swarm.pso import Pso
 
 # Evaluations for each dimension that CMA-ES has to itself, and from when on differential evolution takes part.
@@ -35,10 +35,11 @@ PLANNED = 0.4
 CMA, PSO, DE = 0, 1, 2
 
 
-class Auto:
+class Auto(Booked):
     """The algorithm `"auto"`; optinfo: `alone`, the evaluations for each dimension that CMA-ES has to itself."""
 
-    asynchronous = True
+    _ARRAYS = ("_owed", "_improved")
+    _NUMBERS = ("_asked", "_lowest", "_polished")
 
     def __init__(self, plan: Plan, optinfo: Mapping[str, Any]) -> None:
         check_keys(optinfo, ("alone",), "auto")
@@ -58,7 +59,7 @@ class Auto:
         # From how many evaluations on each takes part.
         patient = plan.budget is not None and plan.budget > PATIENT * dimension
         self._joins = np.array([0, alone, alone if patient else max(alone, PATIENT)]) * dimension
-        self._flight = Flight(dimension)
+        super().__init__(dimension)
         self._owed: Vector = np.zeros(count)        # points of its share that each did not get yet
         self._improved: Indices = np.zeros(count, dtype=np.int64)   # evaluations when each last improved the best
         self._asked = 0
@@ -73,14 +74,6 @@ class Auto:
     def generation(self) -> int:
         return sum(member.generation for member in self._members)
 
-    @property
-    def evaluations(self) -> int:
-        return self._flight.evaluations
-
-    @property
-    def best(self) -> tuple[Vector | None, float]:
-        return self._flight.best_x, self._flight.best_value
-
     def ask(self, n: int | None = None) -> tuple[Indices, Vector]:
         if self._flight.told:
             self._judge()
@@ -94,7 +87,7 @@ class Auto:
         return self._flight.add(x.copy(), inner * len(self._members) + chosen), x
 
     def tell(self, ids: Indices, values: Vector) -> None:
-        self._flight.tell(ids, values)
+        super().tell(ids, values)
         inner, whose = np.divmod(self._flight.tags_of(ids), len(self._members))
         for number in range(len(self._members)):
             mine = whose == number
@@ -139,16 +132,11 @@ class Auto:
         return share
 
     def state(self) -> dict[str, Any]:
-        return {
-            "flight": self._flight.state(), "owed": self._owed.copy(), "improved": self._improved.copy(),
-            "asked": self._asked, "lowest": self._lowest, "polished": self._polished,
-            "members": {str(number): member.state() for number, member in enumerate(self._members)},
+        return super().state() | {
+            "members": {str(number): member.state() for number, member in enumerate(self._members)}
         }
 
     def restore(self, state: Mapping[str, Any]) -> None:
-        """Goes on where another of the same plan and optinfo was when its `state()` was taken."""
-        self._flight = Flight.from_state(state["flight"])
-        self._owed, self._improved = np.array(state["owed"]), np.array(state["improved"])
-        self._asked, self._lowest, self._polished = state["asked"], state["lowest"], state["polished"]
+        super().restore(state)
         for number, member in enumerate(self._members):
             member.restore(state["members"][str(number)])

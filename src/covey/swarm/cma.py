@@ -15,20 +15,19 @@ from typing import Any
 import numpy as np
 
 from covey.swarm.algorithm import Plan, check_keys, number_of
+from covey.swarm.booked import Booked
 from covey.swarm.descent import Descent
 from covey.swarm.draws import CHOICES, SAMPLES, STARTS, Draws, Indices, Vector
-from covey.swarm.flight import Flight
 
 SIGMA = 0.2     # of the interval in which the search starts
 CLOSE = 0.1     # of it, for a descent that begins where somebody suggested
-_NUMBERS = ("_base", "_asked", "_drawn", "_generation", "_descents", "_doublings", "_small", "_spent_large",
-            "_spent_small", "_spent", "_limit", "_large", "_close")
 
 
-class Cma:
+class Cma(Booked):
     """The algorithm `"cma"`; optinfo: `sigma`, the first deviation as a part of the interval of the start."""
 
-    asynchronous = True
+    _NUMBERS = ("_base", "_asked", "_drawn", "_generation", "_descents", "_doublings", "_small", "_spent_large",
+                "_spent_small", "_spent", "_limit", "_large", "_close")
 
     def __init__(self, plan: Plan, optinfo: Mapping[str, Any]) -> None:
         check_keys(optinfo, ("sigma",), "cma")
@@ -38,12 +37,11 @@ class Cma:
         self._domain, self._draws = plan.domain, Draws(plan.seed)
         dimension = plan.domain.dimension
         self._base = max(4 + int(3 * math.log(dimension)), plan.group_size or 0)
-        self._flight = Flight(dimension)
+        super().__init__(dimension)
         self._injected: list[tuple[Vector, float]] = []
         self._suggested: Vector | None = None
         self._asked = 0             # of the generation in force
         self._drawn = 0             # of all: the place of a sample's numbers
-        self._generation = 0
         self._descents = 0
         self._doublings = 0
         self._small = False
@@ -56,18 +54,6 @@ class Cma:
     @property
     def batch(self) -> int:
         return self._descent.points
-
-    @property
-    def generation(self) -> int:
-        return self._generation
-
-    @property
-    def evaluations(self) -> int:
-        return self._flight.evaluations
-
-    @property
-    def best(self) -> tuple[Vector | None, float]:
-        return self._flight.best_x, self._flight.best_value
 
     @property
     def descents(self) -> int:
@@ -89,9 +75,6 @@ class Cma:
         # The tag tells the generation in which it was drawn, and by its descent whether it still means something.
         tags = np.full(n, self._generation)
         return self._flight.add(x, tags), x
-
-    def tell(self, ids: Indices, values: Vector) -> None:
-        self._flight.tell(ids, values)
 
     def inject(self, x: Vector, values: Vector) -> None:
         for point, value in zip(x, values, strict=True):
@@ -154,19 +137,16 @@ class Cma:
 
     def state(self) -> dict[str, Any]:
         dimension = self._domain.dimension
-        return {
-            "flight": self._flight.state(), "descent": self._descent.state(),
+        return super().state() | {
+            "descent": self._descent.state(),
             "injected_x": np.array([point for point, _ in self._injected]).reshape(-1, dimension),
             "suggested": None if self._suggested is None else self._suggested.copy(),
             "injected_values": np.array([value for _, value in self._injected]),
-        } | {name[1:]: getattr(self, name) for name in _NUMBERS}
+        }
 
     def restore(self, state: Mapping[str, Any]) -> None:
-        """Goes on where another of the same plan and optinfo was when its `state()` was taken."""
-        self._flight = Flight.from_state(state["flight"])
+        super().restore(state)
         self._descent = Descent.from_state(self._domain, state["descent"])
         self._suggested = None if state["suggested"] is None else np.array(state["suggested"])
         pairs = zip(state["injected_x"], state["injected_values"].tolist(), strict=True)
         self._injected = [(np.array(point), value) for point, value in pairs]
-        for name in _NUMBERS:
-            setattr(self, name, state[name[1:]])

@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 
 from covey.swarm.algorithm import Plan, check_keys, number_of
+from covey.swarm.booked import Booked
 from covey.swarm.draws import CHOICES, STARTS, Draws, Indices, Vector
-from covey.swarm.flight import Flight
 
 MEMORY = 6              # remembered pairs of rates
 ELITE = 0.11            # of the population: who leads
@@ -25,14 +25,13 @@ LEAST = 4
 # Without a budget the population shrinks over so many evaluations for each dimension, then twice as many, and so on.
 HORIZON = 2000
 EXTENT = 1e-12
-_ARRAYS = ("_x", "_values", "_archive", "_f", "_cr", "_trial_ids", "_trial_parent", "_trial_f", "_trial_cr", "_uid")
-_NUMBERS = ("_seeding", "_drawn", "_next", "_slot", "_generation", "_began", "_horizon", "_first_uid")
 
 
-class De:
+class De(Booked):
     """The algorithm `"de"`; optinfo: `population`, its first size."""
 
-    asynchronous = True
+    _ARRAYS = ("_x", "_values", "_archive", "_f", "_cr", "_trial_ids", "_trial_parent", "_trial_f", "_trial_cr", "_uid")
+    _NUMBERS = ("_seeding", "_drawn", "_next", "_slot", "_generation", "_began", "_horizon", "_first_uid")
 
     def __init__(self, plan: Plan, optinfo: Mapping[str, Any]) -> None:
         check_keys(optinfo, ("population",), "de")
@@ -44,12 +43,11 @@ class De:
         self._largest = int(number_of(optinfo, "population", usual))
         if self._largest < LEAST:
             raise ValueError(f"optinfo['population'] is at least {LEAST}, and here {self._largest}")
-        self._flight = Flight(dimension)
+        super().__init__(dimension)
         self._seeding = True
         self._drawn = 0             # trials ever: the place of a trial's numbers
         self._next = 0              # whose turn it is to be a parent
         self._slot = 0
-        self._generation = 0
         self._began = 0             # evaluations when this population was begun
         self._first_uid = 0
         self._x: Vector = np.empty((0, dimension))
@@ -65,18 +63,6 @@ class De:
     @property
     def batch(self) -> int:
         return self._largest if self._seeding else len(self._x)
-
-    @property
-    def generation(self) -> int:
-        return self._generation
-
-    @property
-    def evaluations(self) -> int:
-        return self._flight.evaluations
-
-    @property
-    def best(self) -> tuple[Vector | None, float]:
-        return self._flight.best_x, self._flight.best_value
 
     def ask(self, n: int | None = None) -> tuple[Indices, Vector]:
         if self._flight.told >= self.batch:
@@ -97,9 +83,6 @@ class De:
         self._trial_f = np.concatenate([self._trial_f, f])
         self._trial_cr = np.concatenate([self._trial_cr, cr])
         return ids, x
-
-    def tell(self, ids: Indices, values: Vector) -> None:
-        self._flight.tell(ids, values)
 
     def inject(self, x: Vector, values: Vector) -> None:
         for point, value in zip(x, values, strict=True):
@@ -207,16 +190,3 @@ class De:
         self._began = self._flight.evaluations
         self._archive = self._archive[:0]
         self._f[:], self._cr[:], self._slot = 0.5, 0.5, 0
-
-    def state(self) -> dict[str, Any]:
-        return {"flight": self._flight.state()} | {name[1:]: getattr(self, name).copy() for name in _ARRAYS} | {
-            name[1:]: getattr(self, name) for name in _NUMBERS
-        }
-
-    def restore(self, state: Mapping[str, Any]) -> None:
-        """Goes on where another of the same plan and optinfo was when its `state()` was taken."""
-        self._flight = Flight.from_state(state["flight"])
-        for name in _ARRAYS:
-            setattr(self, name, np.array(state[name[1:]]))
-        for name in _NUMBERS:
-            setattr(self, name, state[name[1:]])

@@ -14,21 +14,20 @@ from typing import Any
 import numpy as np
 
 from covey.swarm.algorithm import Plan, check_keys, number_of
+from covey.swarm.booked import Booked
 from covey.swarm.draws import CHOICES, SAMPLES, STARTS, Draws, Indices, Vector
-from covey.swarm.flight import Flight
 
 SIZE = 40
 CROSSOVER = 0.9         # children that have two parents
 SPREAD = 0.4            # how far outside two parents a child may lie, as a part of their distance
 EXTENT = 1e-12
-_ARRAYS = ("_x", "_values")
-_NUMBERS = ("_drawn", "_asked", "_generation", "_seeding")
 
 
-class Ga:
+class Ga(Booked):
     """The algorithm `"ga"`; optinfo: `population`, `crossover` and `mutation`, the rates of both."""
 
-    asynchronous = True
+    _ARRAYS = ("_x", "_values")
+    _NUMBERS = ("_drawn", "_asked", "_generation", "_seeding")
 
     def __init__(self, plan: Plan, optinfo: Mapping[str, Any]) -> None:
         check_keys(optinfo, ("population", "crossover", "mutation"), "ga")
@@ -42,29 +41,16 @@ class Ga:
         for name, rate in (("crossover", self._crossover), ("mutation", self._mutation)):
             if not 0 <= rate <= 1:
                 raise ValueError(f"optinfo[{name!r}] is a rate from 0 to 1, and here {rate!r}")
-        self._flight = Flight(dimension)
+        super().__init__(dimension)
         self._seeding = True
         self._drawn = 0         # children ever: the place of a child's numbers
         self._asked = 0         # of this generation
-        self._generation = 0
         self._x: Vector = np.empty((0, dimension))      # sorted, the best first
         self._values: Vector = np.empty(0)
 
     @property
     def batch(self) -> int:
         return self._size
-
-    @property
-    def generation(self) -> int:
-        return self._generation
-
-    @property
-    def evaluations(self) -> int:
-        return self._flight.evaluations
-
-    @property
-    def best(self) -> tuple[Vector | None, float]:
-        return self._flight.best_x, self._flight.best_value
 
     def ask(self, n: int | None = None) -> tuple[Indices, Vector]:
         if self._flight.told >= self._size:
@@ -75,9 +61,6 @@ class Ga:
         self._drawn += n
         self._asked += n
         return self._flight.add(x, np.full(n, self._generation)), x
-
-    def tell(self, ids: Indices, values: Vector) -> None:
-        self._flight.tell(ids, values)
 
     def inject(self, x: Vector, values: Vector) -> None:
         for point, value in zip(x, values, strict=True):
@@ -133,16 +116,3 @@ class Ga:
         if len(chosen) < 2 or not math.isfinite(ranked[0]):
             chosen = order[: self._size]
         self._x, self._values = everyone[chosen], known[chosen]
-
-    def state(self) -> dict[str, Any]:
-        return {"flight": self._flight.state()} | {name[1:]: getattr(self, name).copy() for name in _ARRAYS} | {
-            name[1:]: getattr(self, name) for name in _NUMBERS
-        }
-
-    def restore(self, state: Mapping[str, Any]) -> None:
-        """Goes on where another of the same plan and optinfo was when its `state()` was taken."""
-        self._flight = Flight.from_state(state["flight"])
-        for name in _ARRAYS:
-            setattr(self, name, np.array(state[name[1:]]))
-        for name in _NUMBERS:
-            setattr(self, name, state[name[1:]])

@@ -15,15 +15,15 @@ from typing import Any
 
 import numpy as np
 
+from covey.swarm.booked import Booked
 from covey.swarm.draws import Indices, Vector
-from covey.swarm.flight import Flight
 from covey.swarm.space import Space
 
 WANTED = ("algorithm= takes a name, or an object with ask(n) -> (ids, X) and tell(ids, values), or like pycma's "
           "ask() -> points and tell(points, values); it minimises, unless it is a covey.swarm.Optimizer that does not")
 
 
-class Outside:
+class Outside(Booked):
     """A foreign ask/tell object behind the protocol of `Algorithm`."""
 
     asynchronous = False
@@ -36,28 +36,15 @@ class Outside:
             raise TypeError(f"{WANTED}. This {type(optimiser).__name__} lacks {lacking}")
         self._optimiser, self._space, self._sign = optimiser, space, sign
         self._takes_number = _requires_argument(optimiser.ask)
-        self._flight = Flight(space.dimension)
+        super().__init__(space.dimension)
         self._given: Any = []               # what the object itself calls these points: ids, or the points
         self._waiting: Vector = np.empty((0, space.dimension))     # of these, inner, not asked for yet
         self._asked = 0
-        self._generation = 0
         self._batch = int(getattr(optimiser, "batch", 0) or getattr(optimiser, "popsize", 0) or 1)
 
     @property
     def batch(self) -> int:
         return len(self._waiting) or self._batch
-
-    @property
-    def generation(self) -> int:
-        return self._generation
-
-    @property
-    def evaluations(self) -> int:
-        return self._flight.evaluations
-
-    @property
-    def best(self) -> tuple[Vector | None, float]:
-        return self._flight.best_x, self._flight.best_value
 
     def ask(self, n: int | None = None) -> tuple[Indices, Vector]:
         if not len(self._waiting):
@@ -73,7 +60,7 @@ class Outside:
         return ids, x
 
     def tell(self, ids: Indices, values: Vector) -> None:
-        self._flight.tell(ids, values)
+        super().tell(ids, values)
         if not self._flight.out and not len(self._waiting):
             self._learn()
 

@@ -16,8 +16,8 @@ from typing import Any
 import numpy as np
 
 from covey.swarm.algorithm import Plan, check_keys, number_of
+from covey.swarm.booked import Booked
 from covey.swarm.draws import STARTS, Draws, Indices, Vector
-from covey.swarm.flight import Flight
 from covey.swarm.update import attempt, clarify, learn
 
 SIZE = 12
@@ -38,15 +38,14 @@ CORRELATED = 0.3
 # So many steps learned, for each dimension, before the basis is computed again.
 DUE = 2
 NOBODY = 0xFFFF     # in a tag, the particle of a start; update.pyx has the same number
-_ARRAYS = ("_x", "_v", "_own", "_own_value", "_value", "_step", "_tries", "_best", "_middle", "_covariance", "_basis",
-           "_counts", "_starts", "_start_values")
-_NUMBERS = ("_life", "_begun", "_started", "_turn", "_turned", "_best_value", "_extent", "_abreast", "_past")
 
 
-class Pso:
+class Pso(Booked):
     """The algorithm `"pso"`; optinfo: `omega`, `cl`, `cg` (Playdoh's rule)."""
 
-    asynchronous = True
+    _ARRAYS = ("_x", "_v", "_own", "_own_value", "_value", "_step", "_tries", "_best", "_middle", "_covariance",
+               "_basis", "_counts", "_starts", "_start_values")
+    _NUMBERS = ("_life", "_begun", "_started", "_turn", "_turned", "_best_value", "_extent", "_abreast", "_past")
 
     def __init__(self, plan: Plan, optinfo: Mapping[str, Any]) -> None:
         check_keys(optinfo, ("omega", "cl", "cg"), "pso")
@@ -68,7 +67,7 @@ class Pso:
         self._rate = RATE / dimension if not self._playdoh and 1 < dimension <= LEARNED else 0.0
         side = dimension if self._rate else 1
         # A row is a position and the velocity that led there.
-        self._flight = Flight(2 * dimension)
+        super().__init__(2 * dimension)
         self._x, self._v, self._own = (np.zeros((self._size, dimension)) for _ in range(3))
         self._own_value: Vector = np.zeros(self._size)
         self._value: Vector = np.zeros(self._size)      # where a particle is
@@ -95,10 +94,6 @@ class Pso:
     @property
     def generation(self) -> int:
         return self._past + (int(self._step.min()) if self._begun else 0)
-
-    @property
-    def evaluations(self) -> int:
-        return self._flight.evaluations
 
     @property
     def best(self) -> tuple[Vector | None, float]:
@@ -129,9 +124,6 @@ class Pso:
         ids = self._flight.add(rows, tags)
         self._abreast = self._flight.out
         return ids, rows[:, :dimension]
-
-    def tell(self, ids: Indices, values: Vector) -> None:
-        self._flight.tell(ids, values)
 
     def inject(self, x: Vector, values: Vector) -> None:
         for point, value in zip(x, values, strict=True):
@@ -204,16 +196,3 @@ class Pso:
         if self._turned:
             # It reads the lower half alone.
             self._basis[:] = np.linalg.eigh(clear)[1]
-
-    def state(self) -> dict[str, Any]:
-        return {"flight": self._flight.state()} | {name[1:]: getattr(self, name).copy() for name in _ARRAYS} | {
-            name[1:]: getattr(self, name) for name in _NUMBERS
-        }
-
-    def restore(self, state: Mapping[str, Any]) -> None:
-        """Goes on where another of the same plan and optinfo was when its `state()` was taken."""
-        self._flight = Flight.from_state(state["flight"])
-        for name in _ARRAYS:
-            setattr(self, name, np.array(state[name[1:]]))
-        for name in _NUMBERS:
-            setattr(self, name, state[name[1:]])
