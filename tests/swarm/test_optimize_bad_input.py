@@ -67,7 +67,7 @@ def test_bounds(optparams, kind, words):
 @pytest.mark.parametrize("on_error", ["worst", "raise"])
 def test_what_a_fitness_returns(returned, words, on_error):
     with pytest.raises(BadFitness, match=words):
-        run(lambda args: returned(args["x"]), on_error=on_error)
+        run(lambda args: returned(args["x"]), on_error=on_error, chunk=16)
 
 
 @pytest.mark.parametrize("number", [Fraction, lambda x: Decimal(float(x)), lambda x: 10**30])

@@ -182,7 +182,7 @@ def test_a_killed_program_is_taken_up(tmp_path):
         ({"optparams": {"x": [-5, 5], "z": [-5, 5]}}, "parameters is x, y there and x, z in this call"),
         ({"optparams": {"x": [-5, 5], "y": [-5, 6]}}, r"bounds of parameter 'y' is \[-5, 5\] there and \[-5, 6\]"),
         ({"mode": "stream"}, "mode is rounds there and stream in this call"),
-        ({"chunk": 3}, "chunk is 16 there and 3 in this call"),
+        ({"chunk": 3}, "chunk is 10 there and 3 in this call"),
         ({"optinfo": {"omega": 0.5}}, "optinfo is"),
     ],
 )

@@ -28,6 +28,13 @@ def test_tasks_hold_each_chunk_once_whatever_is_known(count, seconds, slots):
         assert len(tasks) == len(ends)
 
 
+@pytest.mark.parametrize("slots", [2, 4])
+@pytest.mark.parametrize("count", [50, 100, 500, 1000, 20_000])
+def test_the_default_cut_leaves_few_slots_busy_to_the_end(count, slots):
+    tasks = tasks_of(ends_of(count, default_chunk(count)), None, slots)
+    assert max(sum(task[1][-1] for task in tasks[slot::slots]) for slot in range(slots)) <= 1.05 * count / slots
+
+
 def test_cheap_chunks_travel_together_but_leave_none_idle():
     assert len(tasks_of(ends_of(1024, 16), 1e-6, 4)) == 4
 

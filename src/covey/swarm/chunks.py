@@ -13,10 +13,10 @@ from collections.abc import Sequence
 
 __all__ = ["counted", "default_chunk", "ends_of", "tasks_of"]
 
-# A round is cut for sixteen slots or so, but a vectorised call of a few particles wastes its own start, and one of many
-# gains nothing more.
+# A round is cut into a power of two of chunks, so that two, four or eight slots end together: for sixteen slots or so, but
+# a vectorised call of a few particles wastes its own start, and one of many gains nothing more.
 FOR_SLOTS = 16
-LEAST_CHUNK = 16
+FEW = 16
 MOST_CHUNK = 256
 # A task of this length, in seconds, is not worth making longer: what it costs to send is a hundredth of it.
 ENOUGH = 0.002
@@ -25,10 +25,13 @@ ENOUGH = 0.002
 def default_chunk(round_size: int) -> int:
     """Particles in one vectorised call, for rounds of this many.
 
-    >>> default_chunk(100), default_chunk(1000), default_chunk(100_000)
-    (16, 63, 256)
+    >>> default_chunk(16), default_chunk(50), default_chunk(100), default_chunk(1000), default_chunk(100_000)
+    (16, 13, 13, 63, 196)
     """
-    return max(LEAST_CHUNK, min(MOST_CHUNK, -(-round_size // FOR_SLOTS)))
+    chunks = 1
+    while round_size > chunks * (FEW if chunks < FOR_SLOTS else MOST_CHUNK):
+        chunks *= 2
+    return -(-round_size // chunks)
 
 
 def counted(number: int, one: str, many: str = "") -> str:
