@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""`python -m benchmarks.optimize bbob | cost | real | calls`: which question, with which contestants."""
+"""`python -m benchmarks.optimize bbob | cost | real | calls | unequal`: which question, with which contestants."""
 
 import argparse
 import json
@@ -7,7 +7,7 @@ import os
 import sys
 from pathlib import Path
 
-from benchmarks.optimize import bbob, calls, cost, real
+from benchmarks.optimize import bbob, calls, cost, real, unequal
 from benchmarks.optimize.contestants import PEERS
 
 
@@ -30,7 +30,11 @@ def main() -> int:
     models = questions.add_parser("real", help="how often real problems of many valleys are solved")
     models.add_argument("--seeds", type=int, default=15, help="how many")
     models.add_argument("--first-seed", type=int, default=100)
-    for question in (ecdf, models):
+    stream = questions.add_parser("unequal", help="rounds and stream, where evaluations take unequal times; simulated")
+    stream.add_argument("--algorithms", type=words, default=["pso", "cma", "auto"])
+    stream.add_argument("--workers", type=numbers, default=[16, 64, 256])
+    stream.add_argument("--instances", type=numbers, default=[3, 4])
+    for question in (ecdf, models, stream):
         question.add_argument("--budget", type=int, default=2000, help="evaluations for each dimension")
         question.add_argument("--jobs", type=int, default=len(os.sched_getaffinity(0)))
     overhead = questions.add_parser("cost", help="CPU time for each evaluation, the function's own taken off")
@@ -42,6 +46,9 @@ def main() -> int:
     chosen = parser.parse_args()
     if chosen.question == "calls":
         print(calls.run())
+        return 0
+    if chosen.question == "unequal":
+        print(unequal.run(chosen.algorithms, chosen.workers, chosen.instances, chosen.budget, chosen.jobs))
         return 0
     names = [f"covey {algorithm}" for algorithm in chosen.covey] + chosen.peers
     if chosen.question == "bbob":
