@@ -38,8 +38,8 @@ class Workers:
 
     def __init__(self, count: int, function: Function, seed: int) -> None:
         self.now = 0.0
-        # What all workers have done and will have done, and what they have waited, all together; when, and after how much
-        # waiting, the last task was handed out.
+        # What all workers have done and will have done, and what they have waited, all together; when, and after how
+        # much waiting, the last task was handed out.
         self.work = self.waited = self.last_hand_out = self.waited_until_then = 0.0
         # When each new best was found, as (evaluations, time, value minus optimum).
         self.improved: list[tuple[int, float, float]] = []

@@ -13,8 +13,8 @@ from collections.abc import Sequence
 
 __all__ = ["counted", "default_chunk", "ends_of", "tasks_of"]
 
-# A round is cut into a power of two of chunks, so that two, four or eight slots end together: for sixteen slots or so, but
-# a vectorised call of a few particles wastes its own start, and one of many gains nothing more.
+# A round is cut into a power of two of chunks, so that two, four or eight slots end together: for sixteen slots or so,
+# but a vectorised call of a few particles wastes its own start, and one of many gains nothing more.
 FOR_SLOTS = 16
 FEW = 16
 MOST_CHUNK = 256
