@@ -22,6 +22,8 @@ class Post:
 
     def __init__(self) -> None:
         self.broker = Broker(Settings())
+        # Of each route to which something was sent.
+        self.peers: dict[bytes, int] = {}
 
     def bring(self, route: bytes, kind: str, *records: bytes) -> Letters:
         """A message from there, and what is sent then."""
@@ -30,7 +32,8 @@ class Post:
 
     def fetch(self) -> Letters:
         found: Letters = {}
-        for _, route, frames in self.broker.pump()[1]:
+        for peer, route, frames in self.broker.pump()[1]:
+            self.peers[route] = peer
             kind, records = split(bytes(frames[0]))
             # Signs of life come when it is time for them.
             if NAMES[kind] != "BEAT":
@@ -39,8 +42,11 @@ class Post:
         return found
 
     def join(self, route: bytes, role: int, name: bytes, capacity: tuple[int, int, int] = (0, 0, 0)) -> None:
+        assert self.greet(route, role, name, capacity)[route][0][0] == "WELCOME"
+
+    def greet(self, route: bytes, role: int, name: bytes, capacity: tuple[int, int, int] = (0, 0, 0)) -> Letters:
         hello = struct.pack("<BBHIIiIIIII", role, 1, PYTHON, 7, 0, -1, *capacity, 100, len(name)) + name
-        assert self.bring(route, "HELLO", hello)[route][0][0] == "WELCOME"
+        return self.bring(route, "HELLO", hello)
 
     def kinds(self, letters: Letters, route: bytes) -> list[str]:
         return [kind for kind, _ in letters.get(route, [])]
@@ -147,7 +153,7 @@ def test_a_node_that_leaves_keeps_what_runs_and_gives_back_what_waits(post: Post
     post.join(b"a", ASKER, b"above")
     post.join(b"d", DOER, b"left", (1, 0, 0))
     post.bring(b"a", "FUNCTION", struct.pack("<II16s", 1, 1, bytes(16)) + b"f")
-    tasks = [struct.pack("<QIIhBBBBBHI", ticket, 1, 1, 0, 7, 0, 0, 0, 0, 0, 0) + b"x" for ticket in (1, 2)]
+    tasks = [struct.pack("<QIIhBBBBBHIQ", ticket, 1, 1, 0, 7, 0, 0, 0, 0, 0, 0, 0) + b"x" for ticket in (1, 2)]
     sent = post.bring(b"a", "TASKS", *tasks)[b"d"]
     tokens = [record[0][:8] for kind, records in sent if kind == "TASKS" for record in records]
     assert len(tokens) == 2

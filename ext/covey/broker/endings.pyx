@@ -103,7 +103,11 @@ cdef int task_wait(Scheduler* self, int32_t task, bint front) noexcept nogil:
 
 
 cdef void task_return(Scheduler* self, int32_t task) noexcept nogil:
-    if task_wait(self, task, True) < 0:
+    if self.askers[self.tasks[task].asker].away:
+        # Whoever comes for it brings it again.
+        task_end(self, task, LOST, True)
+        task_free(self, task)
+    elif task_wait(self, task, True) < 0:
         # No memory for a lane: an end that is said beats a task that is nowhere.
         task_end(self, task, LOST, False)
         task_free(self, task)
