@@ -238,9 +238,10 @@ class Campaign:
                 raise TimeoutError(
                     f"{self.label}: not one {what} was done within timeout={self.arguments.timeout}"
                 ) from None
-            if not np.isfinite(run.best.values).any() and run.problem.noise and run.tally.faults().total < run.total:
+            noise = run.problem.noise
+            if noise and not np.isfinite(run.best.values).any() and run.tally.faults().total < run.total:
                 raise TimeoutError(
-                    f"{self.label}: no candidate for the best was evaluated noise={run.problem.noise} times more within "
+                    f"{self.label}: no candidate for the best was evaluated noise={noise} times more within "
                     f"timeout={self.arguments.timeout}: give more time, or less noise"
                 ) from None
             return "timeout"
