@@ -310,3 +310,8 @@ def test_nothing_is_started_for_what_is_refused(monkeypatch, mode, words):
     monkeypatch.setattr("covey.swarm.places.join_flock", started)
     with pytest.raises(ValueError, match=r"did you mean|seed|less than"):
         run(mode=mode, inline=None, group_count=2, **words)
+
+
+def test_what_wants_nothing_but_gpus_does_not_run_where_there_is_none():
+    with pytest.raises(ValueError, match="wants GPUs and nothing else"):
+        covey.minimize(lambda x: x * x, {"x": [-5, 5]}, gpu_policy="require_all", max_gpu=0)
