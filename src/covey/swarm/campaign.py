@@ -112,7 +112,8 @@ class Campaign:
             self.group_count, iterations=arguments.most_iterations, budget=arguments.budget, target=arguments.target,
             ftol=arguments.ftol, xtol=arguments.xtol, widths=problem.widths,
         )
-        tally = Tally(self.label, round_size)
+        advice = ", and a function of one particle wants vectorized=False" if self.fitness.vectorized else ""
+        tally = Tally(self.label, round_size, advice=advice)
         total = arguments.budget or (stops.iterations and stops.iterations * round_size) or None
         progress = maybe_progress(self.wanted.progress, total, self.label, "evaluation")
         run = Run(
@@ -204,6 +205,11 @@ class Campaign:
             raise ValueError(
                 "an object as algorithm= can serve one group in mode 'rounds'; name one of covey's own "
                 "for several groups or islands"
+            )
+        if not isinstance(self.algorithm, str) and self.checkpoint is not None:
+            raise TypeError(
+                f"checkpoint= cannot hold the state of {type(self.algorithm).__name__}, which is its own; name one of "
+                "covey's own algorithms"
             )
         chunk = arguments.chunk
         if chunk is None:

@@ -98,7 +98,7 @@ class Evaluator:
         """The values of a round."""
         self.partial = []
         count = len(positions)
-        if self._inline is None and self._pace.is_cheap(count) and not (self._asks_for_gpu and self.place.has_gpu):
+        if self._inline is None and self._pace.is_cheap(count) and not self._stays_in_slots:
             # Too cheap even to be cut.
             size = self._chunk if self._fixed else self._whole
             return self._in_place(positions, groups, ends_of(count, size, exact=self._fixed))
@@ -218,6 +218,11 @@ class Evaluator:
         if left <= 0:
             raise OutOfTime
         return min(ATTENTIVE, left)
+
+    @property
+    def _stays_in_slots(self) -> bool:
+        """Whether slots have what this process has not, however cheap a call is: a class set up, or a GPU."""
+        return self._evaluation.fitness.making is not None or (self._asks_for_gpu and self.place.has_gpu)
 
     def _may_try_here(self) -> bool:
         fitness = self._evaluation.fitness
