@@ -283,6 +283,12 @@ def test_what_cannot_be_sent_is_said():
         run(lambda x: x * lock.locked(), {"x": [-5, 5]}, inline=False, executor=threads)
 
 
+@pytest.mark.parametrize("mode", ["rounds", "stream", "islands"])
+def test_constraints_that_are_never_a_number_are_named(mode):
+    with pytest.raises(BadFitness, match=r"0 infinite; for 200 a constraint was NaN or infinite\)$"):
+        run(constraints=lambda args: args["x"] * np.nan, mode=mode)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("mode", ["rounds", "stream", "islands"])
 def test_it_comes_with_the_traceback_of_the_slot(mode):

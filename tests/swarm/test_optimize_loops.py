@@ -146,6 +146,7 @@ def test_with_a_timeout_nothing_runs_where_it_cannot_be_left():
         """As a place that is cold, where slots would have to be started."""
 
         here, is_cold, slots = False, True, 1
+        asks_for_gpu = has_gpu = False
 
         def prepared(self, call):
             return call
@@ -376,3 +377,9 @@ def test_a_timeout_before_any_best_is_confirmed_says_so(mode):
 
     with pytest.raises(TimeoutError, match="no candidate for the best was evaluated noise=10000 times more"):
         run(slow, {"x": [-5, 5]}, mode=mode, group_size=10, chunk=1, noise=10_000, timeout=0.2)
+
+
+def test_a_stream_that_ends_before_any_best_is_confirmed_says_so():
+    sentence = "noise=100 times more before the end of its iterations: set that farther"
+    with pytest.raises(covey.BadFitness, match=sentence):
+        run(mode="stream", iterations=1, group_size=10, in_flight=20, noise=100)

@@ -244,12 +244,6 @@ class Campaign:
                 raise TimeoutError(
                     f"{self.label}: not one {what} was done within timeout={self.arguments.timeout}"
                 ) from None
-            noise = run.problem.noise
-            if noise and not np.isfinite(run.best.values).any() and run.tally.faults().total < run.total:
-                raise TimeoutError(
-                    f"{self.label}: no candidate for the best was evaluated noise={noise} times more within "
-                    f"timeout={self.arguments.timeout}: give more time, or less noise"
-                ) from None
             return "timeout"
         except KeyboardInterrupt:
             place.stop_all()
@@ -261,10 +255,18 @@ class Campaign:
     def _result(self, run: Run, evaluator: Evaluator, reason: str) -> Result:
         faults = run.tally.faults()
         if not np.isfinite(run.best.values).any():
+            if run.problem.noise and faults.total < run.total:
+                kind = TimeoutError if reason == "timeout" else BadFitness
+                limit = f"timeout={self.arguments.timeout}" if reason == "timeout" else f"the end of its {reason}"
+                raise kind(
+                    f"{self.label}: no candidate for the best was evaluated noise={run.problem.noise} times more "
+                    f"before {limit}: set that farther, or give less noise"
+                )
             first = f"; the first that raised:\n{faults.first_error}" if faults.first_error else ""
+            limits = f"; for {run.total - faults.total} a constraint was NaN or infinite" * (faults.total < run.total)
             raise BadFitness(
                 f"{self.label}: {run.total} evaluations gave no finite number that could be the best ({faults.raised} "
-                f"raised, {faults.nan} were NaN, {faults.infinite} infinite){first}"
+                f"raised, {faults.nan} were NaN, {faults.infinite} infinite{limits}){first}"
             )
         if faults.raised:
             said = "" if run.tally.first is None else run.tally.first.said
