@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """The two loops that move a broker's messages, at the moments where a wake-up or a farewell could be lost."""
+import os
+import resource
 import struct
 import sys
 import threading
@@ -10,6 +12,7 @@ from pathlib import Path
 import pytest
 import zmq
 
+from covey.broker.broker import Broker
 from covey.broker.loop import Loop
 from covey.broker.pyloop import PythonLoop
 from covey.settings import Settings
@@ -193,3 +196,17 @@ def test_what_ran_at_one_who_is_found_gone_is_given_to_another_at_once(
 
     wait_until(noticed, station.loop.nodes)
     hear(there, "TASKS")
+
+
+def test_a_broker_that_gets_no_pipes_says_so_and_closes_nobody_elses() -> None:
+    used, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    free = os.dup(0)
+    os.close(free)
+    # Enough for the first pipe.
+    resource.setrlimit(resource.RLIMIT_NOFILE, (free + 3, hard))
+    try:
+        with pytest.raises(OSError, match="too many open files"):
+            Broker(Settings())
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (used, hard))
+    os.fstat(0)
