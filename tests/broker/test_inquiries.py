@@ -30,7 +30,7 @@ class Post:
 
     def fetch(self) -> Letters:
         found: Letters = {}
-        for _, route, frames in self.broker.pump()[1]:
+        for route, frames in self.broker.pump()[1]:
             kind, records = split(bytes(frames[0]))
             # Signs of life come when it is time for them.
             if NAMES[kind] != "BEAT":

@@ -40,7 +40,7 @@ cdef void desk_free(Desk* self) noexcept nogil:
     for i in range(self.peers.room):
         if self.peers.rows[i].state == ASKING:
             scheduler_on_asker_left(self.scheduler, self.peers.rows[i].index, 0)
-    while scheduler_next_order(self.scheduler, &order):
+    while self.scheduler != NULL and scheduler_next_order(self.scheduler, &order):
         bale_drop(<Bale*> order.cargo.bale)
     while self.blames != NULL:
         blame = self.blames
