@@ -48,7 +48,7 @@ def funworker(
     offer = detect_offer(max_cpu=max_cpu, max_gpu=max_gpu, limit=settings.max_cpu)
     if offer.cpus == 0 and not offer.gpus:
         raise ValueError("a worker with max_cpu=0 and no GPU could run nothing: give it at least one of them")
-    if named_pipe:
+    if named_pipe is not None and named_pipe is not False:
         if port is not None:
             raise ValueError("a worker listens at a port or at a named pipe: give one of them")
         pipe = pipe_address(named_pipe)
