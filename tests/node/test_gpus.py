@@ -88,7 +88,7 @@ def test_an_inherited_list_means_what_cuda_makes_of_it(shown: str, expected: str
 
 def test_what_ends_an_inherited_list_is_said() -> None:
     note, = ask(FOUR, "0,9,1").notes
-    assert note == "CUDA_VISIBLE_DEVICES: '9' names no GPU here, or one again, and hides whatever stands behind it"
+    assert note == "CUDA_VISIBLE_DEVICES: '9' names no GPU here, or one again, and hides what stands behind it"
     assert ask(FOUR, "1,0").notes == ()
 
 

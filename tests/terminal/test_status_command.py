@@ -86,6 +86,14 @@ def test_nobody_there_is_said_at_once(lab: Lab) -> None:
     assert "nobody listens there: see that it runs" in done.stderr
 
 
+def test_a_name_that_is_none_is_said_to_be_unknown(lab: Lab) -> None:
+    assert lab.say("keys", "new").returncode == 0
+    done = lab.say("status", "--machine", "no-such-host.invalid")
+    assert done.returncode == 1
+    assert "tcp://no-such-host.invalid:2718: its name cannot be looked up" in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
 def test_another_key_is_named_with_its_fingerprint(lab: Lab, tmp_path: Path) -> None:
     lab.broker()
     other = Lab(tmp_path / "other")

@@ -74,7 +74,7 @@ def available_gpus(
             found = visible(entries, cards) if wanted is None else _chosen(entries, cards)
             if wanted is None and len(found) < len(entries):
                 notes.append(
-                    f"{LIST}: {entries[len(found)]!r} names no GPU here, or one again, and hides whatever stands behind it"
+                    f"{LIST}: {entries[len(found)]!r} names no GPU here, or one again, and hides what stands behind it"
                 )
         because = f"{because}, NVML" if because else "NVML"
     else:
