@@ -47,8 +47,8 @@ def funworker(
     """
     if threading.current_thread() is not threading.main_thread():
         # Python hands signals to no other.
-        raise RuntimeError("a worker ends at Ctrl-C or SIGTERM, so it serves in the main thread of its program only: call "
-                           "it there, or start a worker script as a process of its own")
+        raise RuntimeError("a worker ends at Ctrl-C or SIGTERM, so it serves in the main thread of its program only: "
+                           "call it there, or start a worker script as a process of its own")
     settings = settings_module.read()
     offer = detect_offer(max_cpu=max_cpu, max_gpu=max_gpu, limit=settings.max_cpu)
     if offer.cpus == 0 and not offer.gpus:
