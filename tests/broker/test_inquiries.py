@@ -22,8 +22,6 @@ class Post:
 
     def __init__(self) -> None:
         self.broker = Broker(Settings())
-        # Of each route to which something was sent.
-        self.peers: dict[bytes, int] = {}
 
     def bring(self, route: bytes, kind: str, *records: bytes) -> Letters:
         """A message from there, and what is sent then."""
@@ -32,8 +30,7 @@ class Post:
 
     def fetch(self) -> Letters:
         found: Letters = {}
-        for peer, route, frames in self.broker.pump()[1]:
-            self.peers[route] = peer
+        for route, frames in self.broker.pump()[1]:
             kind, records = split(bytes(frames[0]))
             # Signs of life come when it is time for them.
             if NAMES[kind] != "BEAT":

@@ -60,8 +60,7 @@ def begin(post: Post, **how: int) -> int:
 
 def cut(post: Post, route: bytes) -> Letters:
     """The link there breaks, without a word."""
-    peer = post.peers[route]
-    post.broker.unreachable(peer)
+    post.broker.unreachable(route)
     return post.fetch()
 
 

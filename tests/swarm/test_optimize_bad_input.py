@@ -109,6 +109,9 @@ def test_what_a_function_of_one_particle_returns():
         ({"budget": 10}, ValueError, "less than one round of 20 evaluations"),
         ({"budget": 30, "noise": 11}, ValueError, "leaves no room to evaluate the best of each group 11 times more"),
         ({"target": "low"}, TypeError, r"optimize\(target='low'\): a number is needed"),
+        ({"target": math.nan}, ValueError, r"optimize\(target=nan\): a number is needed"),
+        ({"timeout": "5"}, TypeError, r"optimize\(timeout='5'\): a number is needed"),
+        ({"ftol": "0.1"}, TypeError, r"optimize\(ftol='0.1'\): a number is needed"),
         ({"ftol": -1}, ValueError, "a number of at least 0"),
         ({"timeout": math.nan}, ValueError, "a number of at least 0"),
         ({"mode": "round"}, ValueError, "did you mean 'rounds'"),
@@ -280,6 +283,12 @@ def test_what_cannot_be_sent_is_said():
         run(lambda x: x * lock.locked(), {"x": [-5, 5]}, inline=False, executor=threads)
 
 
+@pytest.mark.parametrize("mode", ["rounds", "stream", "islands"])
+def test_constraints_that_are_never_a_number_are_named(mode):
+    with pytest.raises(BadFitness, match=r"0 infinite; for 200 a constraint was NaN or infinite\)$"):
+        run(constraints=lambda args: args["x"] * np.nan, mode=mode)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("mode", ["rounds", "stream", "islands"])
 def test_it_comes_with_the_traceback_of_the_slot(mode):
@@ -291,6 +300,26 @@ def test_it_comes_with_the_traceback_of_the_slot(mode):
     lines = [frame.name for frame in caught.traceback]
     assert "broken" in lines
     assert any("evaluations all raised" in note for note in caught.value.__notes__)
+
+
+@pytest.mark.parametrize("mode", ["rounds", "stream", "islands"])
+@pytest.mark.parametrize("vectorized", [True, False])
+def test_who_gave_a_function_of_one_particle_is_told_how_to_say_so(mode, vectorized):
+    with pytest.raises(ValueError, match="one") as caught:
+        run(lambda args: int("one"), mode=mode, vectorized=vectorized)
+    assert ("wants vectorized=False" in caught.value.__notes__[-1]) is vectorized
+
+
+def test_an_object_whose_state_nobody_knows_has_no_checkpoint(tmp_path):
+    class Asks:
+        def ask(self):
+            raise AssertionError("it was asked")
+
+        def tell(self, points, values):
+            raise AssertionError("it was told")
+
+    with pytest.raises(TypeError, match=r"optimize\(…\): checkpoint= cannot hold the state of Asks"):
+        run(algorithm=Asks(), checkpoint=tmp_path / "file")
 
 
 def test_errors_name_what_is_missing_for_a_picture(monkeypatch):
@@ -310,3 +339,8 @@ def test_nothing_is_started_for_what_is_refused(monkeypatch, mode, words):
     monkeypatch.setattr("covey.swarm.places.join_flock", started)
     with pytest.raises(ValueError, match=r"did you mean|seed|less than"):
         run(mode=mode, inline=None, group_count=2, **words)
+
+
+def test_what_wants_nothing_but_gpus_does_not_run_where_there_is_none():
+    with pytest.raises(ValueError, match="wants GPUs and nothing else"):
+        covey.minimize(lambda x: x * x, {"x": [-5, 5]}, gpu_policy="require_all", max_gpu=0)

@@ -146,6 +146,7 @@ def test_with_a_timeout_nothing_runs_where_it_cannot_be_left():
         """As a place that is cold, where slots would have to be started."""
 
         here, is_cold, slots = False, True, 1
+        asks_for_gpu = has_gpu = False
 
         def prepared(self, call):
             return call
@@ -349,3 +350,36 @@ def test_patience_counts_generations_of_islands():
 def test_progress_counts_evaluations(capsys, names):
     run(lambda **all: sum(all.values()) ** 2, {name: [-1, 1] for name in names}, progress=True)
     assert "200" in capsys.readouterr().err
+
+
+def test_ctrl_c_while_a_noisy_best_is_confirmed():
+    calls, confirmations = [], []
+
+    def pressed(x):
+        time.sleep(0.02)  # work: so much that it is done piece by piece
+        calls.append(len(x))
+        if (x == x[0]).all():
+            confirmations.append(len(x))
+        if len(confirmations) == 20 + 3:
+            raise KeyboardInterrupt
+        return x * x
+
+    found = run(pressed, {"x": [-5, 5]}, group_size=2, chunk=2, noise=40, iterations=100)
+    assert found.stopped_because == "interrupted"
+    assert found.evaluations == sum(calls) - 2
+
+
+@pytest.mark.parametrize("mode", ["rounds", "stream"])
+def test_a_timeout_before_any_best_is_confirmed_says_so(mode):
+    def slow(x):
+        time.sleep(0.005)  # work
+        return x * x
+
+    with pytest.raises(TimeoutError, match="no candidate for the best was evaluated noise=10000 times more"):
+        run(slow, {"x": [-5, 5]}, mode=mode, group_size=10, chunk=1, noise=10_000, timeout=0.2)
+
+
+def test_a_stream_that_ends_before_any_best_is_confirmed_says_so():
+    sentence = "noise=100 times more before the end of its iterations: set that farther"
+    with pytest.raises(covey.BadFitness, match=sentence):
+        run(mode="stream", iterations=1, group_size=10, in_flight=20, noise=100)

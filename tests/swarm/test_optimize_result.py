@@ -2,6 +2,7 @@
 """What `optimize()` returns: a mapping, its attributes, its faces."""
 
 import pickle
+import typing
 import xml.etree.ElementTree as Xml
 
 import numpy as np
@@ -50,6 +51,14 @@ def test_it_can_be_kept(found):
     again = pickle.loads(pickle.dumps(found))
     assert again["x"].tolist() == found["x"].tolist()
     assert again.history.best.tolist() == found.history.best.tolist()
+
+
+@pytest.mark.parametrize("call", [covey.optimize, covey.maximize, covey.minimize])
+def test_an_editor_knows_what_is_returned(call):
+    plain, with_info = map(typing.get_type_hints, typing.get_overloads(call))
+    assert plain["return"] is covey.swarm.Result
+    assert with_info["return"] == tuple[covey.swarm.Result, dict[str, typing.Any]]
+    assert with_info["returninfo"] == typing.Literal[True]
 
 
 def test_returninfo_gives_the_facts_beside_it():

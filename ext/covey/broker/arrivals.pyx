@@ -59,8 +59,10 @@ cdef void _turn_away(Desk* self, int32_t peer, uint32_t reason, const char* name
     _refuse(self, peer, reason, text)
 
 
-cdef const char* _unwelcome(Desk* self, const Peer* row, const HelloRecord* hello, const char* name, uint32_t* reason) noexcept nogil:
-    """Why it may not come in, as a sentence for its user; NULL: it may."""
+cdef const char* _unwelcome(
+        Desk* self, const Peer* row, const HelloRecord* hello, const char* name, uint32_t* reason,
+        char* room, size_t size) noexcept nogil:
+    """Why it may not come in, as a sentence for its user, perhaps written into `room`; NULL: it may."""
     if not row.allowed & 1 << hello.role:
         reason[0] = NOT_ALLOWED
         return (
@@ -68,7 +70,12 @@ cdef const char* _unwelcome(Desk* self, const Peer* row, const HelloRecord* hell
             else b"the key it came with is a client's, and a client may not offer to do work")
     if hello.python != self.python:
         reason[0] = BAD_PYTHON
-        return b"its Python is another minor version than ours, and functions cannot be read across: use the same on both sides"
+        # The same words are read on both sides.
+        snprintf(
+            room, size, "its Python is another minor version than ours (%d.%d calls %d.%d), and functions cannot be read "
+            "across: use the same on both sides",
+            hello.python >> 8, hello.python & 255, self.python >> 8, self.python & 255)
+        return room
     if hello.role == DOER and hello.relays and relays_knows(self, name, hello.length):
         reason[0] = BAD_NAME
         return b"a node of the same name is connected already: give each its own (--name)"
@@ -79,9 +86,10 @@ cdef void _on_hello(Desk* self, int32_t peer, const HelloRecord* hello, const ch
     cdef Peer* row = &self.peers.rows[peer]
     cdef WelcomeRecord welcome
     cdef const char* why
+    cdef char room[200]
     cdef uint32_t reason = 0
     cdef int kept
-    why = _unwelcome(self, row, hello, name, &reason)
+    why = _unwelcome(self, row, hello, name, &reason, room, sizeof(room))
     if why != NULL:
         _turn_away(self, peer, reason, name, hello.length, why)
         return

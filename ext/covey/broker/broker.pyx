@@ -22,7 +22,7 @@ from covey.broker.desk cimport (
     ANSWERED, ASKED_US, KILL_SLOT, LEAVE, SHARE_SOUGHT, UNKNOWN_TASK, Errand, desk_errand_done, desk_free, desk_init,
     desk_next_errand, desk_port_of, desk_say_bye, desk_stop_nodes, desk_stop_slots)
 from covey.broker.inquiries cimport inquiries_answer, inquiries_ask
-from covey.broker.peers cimport DOING, DYING, ROUTE_MAX, Peer, peers_next_touched
+from covey.broker.peers cimport DOING, DYING, ROUTE_MAX, Peer, peers_find, peers_next_touched
 from covey.broker.relays cimport relays_drain, relays_leave, relays_next_time, relays_tell
 from covey.broker.returns cimport returns_purge
 from covey.broker.scheduler cimport (
@@ -38,6 +38,8 @@ cdef class Broker:
 
     def __cinit__(self, settings, *more):
         cdef Limits limits
+        # Whatever fails below, `__dealloc__` follows; a bell that was never made must not close descriptor 0.
+        self.loop_wake.ends[0] = self.errand_wake.ends[0] = self.news_wake.ends[0] = -1
         limits.quantum = settings.quantum
         limits.lone_above = settings.lone_above
         limits.retract_after = settings.retract_after
@@ -392,7 +394,7 @@ cdef class Broker:
         PyThread_release_lock(self.lock)
 
     def pump(self):
-        """Decides, and returns (seconds until it wants to decide again or None, [(peer, route, frames) to send])."""
+        """Decides, and returns (seconds until it wants to be called again or None, [(route, frames) to send])."""
         cdef double now = clock_now()
         cdef double when
         cdef int32_t peer
@@ -407,19 +409,24 @@ cdef class Broker:
                 route = (<const char*> self.desk.peers.rows[peer].route)[2:self.desk.peers.rows[peer].route_size]
                 letter = queue_take(&self.desk.peers.rows[peer].outbox)
                 while letter != NULL:
-                    letters.append((peer, route, letter_frames(letter)))
+                    letters.append((route, letter_frames(letter)))
                     self.desk.messages_out += 1
                     letter = queue_take(&self.desk.peers.rows[peer].outbox)
                 peer = peers_next_touched(&self.desk.peers)
-            when = self._next_time(now)
+            # Whoever waits at the bell next would not hear of a stop whose ring was drained above.
+            when = now if self.stopping else self._next_time(now)
         finally:
             PyThread_release_lock(self.lock)
         return None if when == INFINITY else max(0.0, when - now), letters
 
-    def unreachable(self, int32_t peer):
-        """The socket knows no such peer any more."""
+    def unreachable(self, bytes route not None):
+        """The socket knows no such peer any more; who has left since the letter was written is known to be gone."""
+        cdef bytes key = b"\0\0" + route
+        cdef int32_t peer
         PyThread_acquire_lock(self.lock, 1)
-        arrivals_unreachable(&self.desk, peer, clock_now())
+        peer = peers_find(&self.desk.peers, <const uint8_t*> PyBytes_AS_STRING(key), PyBytes_GET_SIZE(key))
+        if peer >= 0:
+            arrivals_unreachable(&self.desk, peer, clock_now())
         PyThread_release_lock(self.lock)
 
 

@@ -41,7 +41,7 @@ cdef void desk_free(Desk* self) noexcept nogil:
     # The bales of unfinished tasks come back as the END orders of askers who leave, those included who are away.
     for i in range(self.asker_room):
         scheduler_on_asker_left(self.scheduler, <int32_t> i, 0)
-    while scheduler_next_order(self.scheduler, &order):
+    while self.scheduler != NULL and scheduler_next_order(self.scheduler, &order):
         bale_drop(<Bale*> order.cargo.bale)
     while self.blames != NULL:
         blame = self.blames

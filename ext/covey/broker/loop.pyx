@@ -45,6 +45,9 @@ cdef double NEXT_LOOK = 1.0
 cdef enum:
     LOOKS = 2
 
+# Seconds until a letter that a full socket refused is tried again.
+cdef double FULL_PAUSE = 0.001
+
 # Messages taken in before the scheduler decides again.
 cdef enum:
     GULP = 256
@@ -209,7 +212,7 @@ cdef class Loop(Broker):
         cdef double now
         cdef double when
         cdef uint32_t received
-        cdef bint stuck
+        cdef double patience
         cdef bint busy
         cdef bint saturated
         self._take()
@@ -222,7 +225,7 @@ cdef class Loop(Broker):
         if received:
             now = clock_now()
         self._pump(now)
-        stuck = self._send(now)
+        patience = self._send(now)
         self._end_connections(now)
         when = min(self._next_time(now), ports_next_time(&self.ports), self.look_at)
         # While tasks wait for a slot, the slots want the cores and nobody wants a quick answer.
@@ -230,7 +233,7 @@ cdef class Loop(Broker):
         busy = ports_unsettled(&self.ports) or received >= GULP
         PyThread_release_lock(self.lock)
         if not busy:
-            ports_wait(&self.ports, &self.loop_wake, 0.001 if stuck else when - now, ASLEEP if saturated else EAGER)
+            ports_wait(&self.ports, &self.loop_wake, min(patience, when - now), ASLEEP if saturated else EAGER)
 
     cdef void _miss_the_cut_off(self, double now) noexcept nogil:
         """A connection at the gate has ended, and libzmq does not say whose: so everybody there is sent a sign of life. To
@@ -314,8 +317,10 @@ cdef class Loop(Broker):
             free(farewell)
             farewell = desk_next_farewell(&self.desk)
 
-    cdef bint _send(self, double now) noexcept nogil:
-        """Sends what can be sent; True if some peer's socket is full."""
+    cdef double _send(self, double now) noexcept nogil:
+        """Sends what can be sent; how soon it wants to be called again: some peer's socket is full, or somebody is gone and
+        what follows from that is to be decided."""
+        cdef double patience = INFINITY
         cdef int32_t peer = peers_next_touched(&self.desk.peers)
         cdef int32_t held = -1
         cdef Peer* row
@@ -328,11 +333,13 @@ cdef class Loop(Broker):
                 row.touched = True
                 row.next_touched = held
                 held = peer
+                patience = min(patience, FULL_PAUSE)
             elif posted != SENT:
                 arrivals_unreachable(&self.desk, peer, now)
+                patience = 0
             peer = peers_next_touched(&self.desk.peers)
         self.desk.peers.touched = held
-        return held >= 0
+        return patience
 
     cdef int _send_to(self, Peer* row) noexcept nogil:
         cdef uint32_t port = desk_port_of(row)

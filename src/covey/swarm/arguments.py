@@ -106,11 +106,13 @@ class Arguments:
         if value is None:
             return
         try:
-            number = float(value)
+            # Not float(value): that would read a string, which is compared with numbers later.
+            nan = math.isnan(value)
         except (TypeError, ValueError):
             raise TypeError(f"{self.call}({name}={value!r}): a number is needed, or None") from None
-        if math.isnan(number) or number < least:
-            raise ValueError(f"{self.call}({name}={value!r}): a number of at least {least:g} is needed, or None")
+        wanted = "a number" if least == -math.inf else f"a number of at least {least:g}"
+        if nan or value < least:
+            raise ValueError(f"{self.call}({name}={value!r}): {wanted} is needed, or None")
 
 
 def require_known(call: str, given: Collection[str], known: Collection[str]) -> None:

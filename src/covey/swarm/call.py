@@ -12,7 +12,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor
-from typing import Any, Never, TypedDict, Unpack
+from typing import Any, Literal, Never, TypedDict, Unpack, overload
 
 from covey.codec.functions import callable_name
 from covey.distributed import checked_keywords
@@ -34,10 +34,11 @@ from covey.swarm.run import Info
 __all__ = ["maximize", "minimize", "optimize"]
 
 Constraint = Callable[..., Any]
+Found = Result | tuple[Result, dict[str, Any]]
 
 
 class Options(TypedDict, total=False):
-    """The keywords of `optimize`, `maximize` and `minimize`."""
+    """The keywords of `optimize`, `maximize` and `minimize`, but for `returninfo`, which decides what they return."""
 
     shared_data: Mapping[Any, Any] | None
     local_data: Mapping[str, Any] | None
@@ -45,7 +46,6 @@ class Options(TypedDict, total=False):
     group_count: int | None
     iterations: int | None
     optinfo: Mapping[str, Any] | None
-    returninfo: bool
     algorithm: object
     mode: str
     seed: int | None
@@ -74,6 +74,21 @@ class Options(TypedDict, total=False):
     port: int | None
     named_pipe: bool | str | None
     executor: Executor | None
+
+
+KEYWORDS = (*Options.__annotations__, "returninfo")
+
+
+@overload
+def optimize(
+    fun: Callable[..., Any], optparams: object, *, returninfo: Literal[False] = False, **options: Unpack[Options]
+) -> Result: ...
+
+
+@overload
+def optimize(
+    fun: Callable[..., Any], optparams: object, *, returninfo: Literal[True], **options: Unpack[Options]
+) -> tuple[Result, dict[str, Any]]: ...
 
 
 def optimize(
@@ -116,7 +131,7 @@ def optimize(
     named_pipe: bool | str | None = None,
     executor: Executor | None = None,
     **unknown: Never,
-) -> Any:
+) -> Found:
     """Find the parameters for which `fun` is largest, over every core; returns a `Result`.
 
     `optparams` is `{name: [init_lo, init_hi]}` (no bounds), `{name: [lo, init_lo, init_hi, hi]}`, or a
@@ -155,7 +170,7 @@ def optimize(
     >>> abs(result.best["x"] - 1) < 0.5, result.evaluations
     (True, 1000)
     """
-    require_known("optimize", unknown, Options.__annotations__)
+    require_known("optimize", unknown, KEYWORDS)
     options = Options(
         shared_data=shared_data,
         local_data=local_data,
@@ -163,7 +178,6 @@ def optimize(
         group_count=group_count,
         iterations=iterations,
         optinfo=optinfo,
-        returninfo=returninfo,
         algorithm=algorithm,
         mode=mode,
         seed=seed,
@@ -193,32 +207,62 @@ def optimize(
         named_pipe=named_pipe,
         executor=executor,
     )
-    return _called("optimize", fun, optparams, False, options)
+    return _called("optimize", fun, optparams, False, returninfo, options)
 
 
-def maximize(fun: Callable[..., Any], optparams: object, **options: Unpack[Options]) -> Any:
+@overload
+def maximize(
+    fun: Callable[..., Any], optparams: object, *, returninfo: Literal[False] = False, **options: Unpack[Options]
+) -> Result: ...
+
+
+@overload
+def maximize(
+    fun: Callable[..., Any], optparams: object, *, returninfo: Literal[True], **options: Unpack[Options]
+) -> tuple[Result, dict[str, Any]]: ...
+
+
+def maximize(
+    fun: Callable[..., Any], optparams: object, *, returninfo: bool = False, **options: Unpack[Options]
+) -> Found:
     """`optimize`, under the name that says what it does; the same keywords.
 
     >>> import covey
     >>> covey.maximize(lambda x: -(x**2), {"x": [-5, 5]}, iterations=30, seed=1).best["fitness"] > -0.01
     True
     """
-    require_known("maximize", options, Options.__annotations__)
-    return _called("maximize", fun, optparams, False, options)
+    require_known("maximize", options, KEYWORDS)
+    return _called("maximize", fun, optparams, False, returninfo, options)
 
 
-def minimize(fun: Callable[..., Any], optparams: object, **options: Unpack[Options]) -> Any:
+@overload
+def minimize(
+    fun: Callable[..., Any], optparams: object, *, returninfo: Literal[False] = False, **options: Unpack[Options]
+) -> Result: ...
+
+
+@overload
+def minimize(
+    fun: Callable[..., Any], optparams: object, *, returninfo: Literal[True], **options: Unpack[Options]
+) -> tuple[Result, dict[str, Any]]: ...
+
+
+def minimize(
+    fun: Callable[..., Any], optparams: object, *, returninfo: bool = False, **options: Unpack[Options]
+) -> Found:
     """Find the parameters for which `fun` is smallest; keywords as for `optimize`. The fitness has its true sign.
 
     >>> import covey
     >>> covey.minimize(lambda x: x**2, {"x": [-5, 5]}, iterations=30, seed=1).best["fitness"] < 0.01
     True
     """
-    require_known("minimize", options, Options.__annotations__)
-    return _called("minimize", fun, optparams, True, options)
+    require_known("minimize", options, KEYWORDS)
+    return _called("minimize", fun, optparams, True, returninfo, options)
 
 
-def _called(call: str, fun: Callable[..., Any], optparams: object, minimize: bool, options: Options) -> Any:
+def _called(
+    call: str, fun: Callable[..., Any], optparams: object, minimize: bool, returninfo: bool, options: Options
+) -> Found:
     if not callable(fun):
         raise TypeError(f"{call}({fun!r}, …): a function, a class or another callable is needed")
     shared_data, local_data = options.get("shared_data"), options.get("local_data")
@@ -258,7 +302,7 @@ def _called(call: str, fun: Callable[..., Any], optparams: object, minimize: boo
     group_count = checked_groups(call, options.get("group_count"), local_data)
     vectorized = options.get("vectorized", True)
     require_bool(call, "vectorized", vectorized)
-    require_bool(call, "returninfo", options.get("returninfo", False))
+    require_bool(call, "returninfo", returninfo)
     require_bool(call, "inline", options.get("inline"), or_none=True)
     require_bool(call, "progress", options.get("progress"), or_none=True)
     checkpoint = options.get("checkpoint")
@@ -298,5 +342,5 @@ def _called(call: str, fun: Callable[..., Any], optparams: object, minimize: boo
         checkpoint=None if checkpoint is None else require_path(call, checkpoint),
         callback=callback,
     )
-    result: Result = campaign.run()
-    return (result, result.info()) if options.get("returninfo", False) else result
+    result = campaign.run()
+    return (result, result.info()) if returninfo else result

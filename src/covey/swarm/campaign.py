@@ -112,7 +112,8 @@ class Campaign:
             self.group_count, iterations=arguments.most_iterations, budget=arguments.budget, target=arguments.target,
             ftol=arguments.ftol, xtol=arguments.xtol, widths=problem.widths,
         )
-        tally = Tally(self.label, round_size)
+        advice = ", and a function of one particle wants vectorized=False" if self.fitness.vectorized else ""
+        tally = Tally(self.label, round_size, advice=advice)
         total = arguments.budget or (stops.iterations and stops.iterations * round_size) or None
         progress = maybe_progress(self.wanted.progress, total, self.label, "evaluation")
         run = Run(
@@ -205,6 +206,11 @@ class Campaign:
                 "an object as algorithm= can serve one group in mode 'rounds'; name one of covey's own "
                 "for several groups or islands"
             )
+        if not isinstance(self.algorithm, str) and self.checkpoint is not None:
+            raise TypeError(
+                f"checkpoint= cannot hold the state of {type(self.algorithm).__name__}, which is its own; name one of "
+                "covey's own algorithms"
+            )
         chunk = arguments.chunk
         if chunk is None:
             most = (size or 100) * self.group_count
@@ -249,10 +255,18 @@ class Campaign:
     def _result(self, run: Run, evaluator: Evaluator, reason: str) -> Result:
         faults = run.tally.faults()
         if not np.isfinite(run.best.values).any():
+            if run.problem.noise and faults.total < run.total:
+                kind = TimeoutError if reason == "timeout" else BadFitness
+                limit = f"timeout={self.arguments.timeout}" if reason == "timeout" else f"the end of its {reason}"
+                raise kind(
+                    f"{self.label}: no candidate for the best was evaluated noise={run.problem.noise} times more "
+                    f"before {limit}: set that farther, or give less noise"
+                )
             first = f"; the first that raised:\n{faults.first_error}" if faults.first_error else ""
+            limits = f"; for {run.total - faults.total} a constraint was NaN or infinite" * (faults.total < run.total)
             raise BadFitness(
                 f"{self.label}: {run.total} evaluations gave no finite number that could be the best ({faults.raised} "
-                f"raised, {faults.nan} were NaN, {faults.infinite} infinite){first}"
+                f"raised, {faults.nan} were NaN, {faults.infinite} infinite{limits}){first}"
             )
         if faults.raised:
             said = "" if run.tally.first is None else run.tally.first.said

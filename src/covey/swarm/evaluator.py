@@ -83,6 +83,8 @@ class Evaluator:
         # Of whole chunks, as what raises is cut into these again.
         self._whole = max(1, WHOLE // chunk) * chunk
         self._inline = True if place.here else inline
+        # What asks for a GPU should not find that there is none.
+        self._asks_for_gpu = evaluation.fitness.asks_for_gpu or place.asks_for_gpu
         self._clock = clock
         # The evaluation, and what else is called, in the form in which they are sent.
         self._sent: Callable[..., Any] | None = None
@@ -96,7 +98,7 @@ class Evaluator:
         """The values of a round."""
         self.partial = []
         count = len(positions)
-        if self._inline is None and self._pace.is_cheap(count):
+        if self._inline is None and self._pace.is_cheap(count) and not self._stays_in_slots:
             # Too cheap even to be cut.
             size = self._chunk if self._fixed else self._whole
             return self._in_place(positions, groups, ends_of(count, size, exact=self._fixed))
@@ -217,12 +219,16 @@ class Evaluator:
             raise OutOfTime
         return min(ATTENTIVE, left)
 
+    @property
+    def _stays_in_slots(self) -> bool:
+        """Whether slots have what this process has not, however cheap a call is: a class set up, or a GPU."""
+        return self._evaluation.fitness.making is not None or (self._asks_for_gpu and self.place.has_gpu)
+
     def _may_try_here(self) -> bool:
         fitness = self._evaluation.fitness
-        # A class is costly to set up, and a fitness that asks for a GPU should not find that there is none.
-        # Nor can a call here be left when the time is over.
+        # A class is costly to set up. Nor can a call here be left when the time is over.
         return (
-            self.deadline is None and self.place.is_cold and fitness.making is None and not fitness.asks_for_gpu
+            self.deadline is None and self.place.is_cold and fitness.making is None and not self._asks_for_gpu
         )
 
     def _in_place(self, positions: Vector, groups: Groups, ends: Sequence[int]) -> Evaluated:

@@ -15,7 +15,7 @@ import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from time import monotonic
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Never
 
 import numpy as np
 from numpy.typing import NDArray
@@ -71,9 +71,13 @@ class Faults:
 class Tally:
     """The counters while an optimisation runs."""
 
-    def __init__(self, label: str, round_size: int | None, clock: Callable[[], float] = monotonic) -> None:
+    def __init__(
+        self, label: str, round_size: int | None, clock: Callable[[], float] = monotonic, *, advice: str = ""
+    ) -> None:
         # As the call was written: optimize(f).
         self.label = label
+        # What else is said of a fitness that does nothing but raise.
+        self._advice = advice
         self.raised = self.nan = self.infinite = 0
         self.first: Fault | None = None
         self.any_good = False
@@ -105,11 +109,15 @@ class Tally:
             return
         slow = self.raised >= FEW and self._clock() - self._begun > PATIENCE
         if slow or self.raised >= self._evidence:
-            error.add_note(
-                f"{self.label}: the first {self.raised} evaluations all raised, this was the last of them; "
-                "on_error='worst' forgives only some"
-            )
-            raise error
+            self.give_up(self.raised, error)
+
+    def give_up(self, count: int, error: BaseException) -> Never:
+        """Raises how the last of `count` evaluations raised, as all before it."""
+        error.add_note(
+            f"{self.label}: the first {count} evaluations all raised, this was the last of them; "
+            f"on_error='worst' forgives only some{self._advice}"
+        )
+        raise error
 
     def add(self, state: Mapping[str, Any]) -> None:
         """Counts what another tally counted; its `state()`."""

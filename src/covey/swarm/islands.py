@@ -243,12 +243,7 @@ class Islands:
         errors = [found.error for found in landed if found.error is not None]
         if self._run.tally.any_good or len(errors) < len(landed):
             return
-        error = open_error(errors[-1])
-        error.add_note(
-            f"{self._run.tally.label}: the first {sum(sum(found.evaluations) for found in landed)} evaluations all "
-            "raised; on_error='worst' forgives only some"
-        )
-        raise error
+        self._run.tally.give_up(sum(sum(found.evaluations) for found in landed), open_error(errors[-1]))
 
 
 def _middle(values: list[float]) -> float:

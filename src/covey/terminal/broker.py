@@ -46,13 +46,16 @@ def run(arguments: Sequence[str]) -> int:
         if not above.addresses:
             raise CoveyError(f"the connection file {chosen.connect} names no address yet: start its broker first")
         upstream = ([Machine.of_broker(chosen.connect, address) for address in above.addresses], above.keys("node"))
-    server = NodeServer(
-        detect_offer(max_cpu=0, max_gpu=0),
-        gate=Gate(tuple(map(_bindable, wanted)), keys),
-        upstream=upstream,
-        name=chosen.name,
-        slots=False,
-    )
+    try:
+        server = NodeServer(
+            detect_offer(max_cpu=0, max_gpu=0),
+            gate=Gate(tuple(map(_bindable, wanted)), keys),
+            upstream=upstream,
+            name=chosen.name,
+            slots=False,
+        )
+    except ValueError as error:
+        raise CoveyError(str(error)) from None
     if kept is not None:
         server.node.loop.settle(_SETTLE)
     server.start()
