@@ -51,6 +51,8 @@ class Settings:
     # Bytes of parcels that an asker may have unfinished: with the number of askers, a bound on the broker's memory.
     credit_bytes: int = 256 * MIB
 
+    # Results that wait because their asker does not take them: with more, nothing else that it asked for is begun.
+    outbox_bytes: int = 256 * MIB
     # An outcome whose asker's link has broken waits so long for it to come back, within the same bytes as credit.
     keep_for: float = 600.0
 

@@ -70,6 +70,7 @@ class Anything(RuleBasedStateMachine):
         self.now = 100.0
         self.askers: set[int] = set()
         self.away: set[int] = set()
+        self.held: set[int] = set()
         self.hands: dict[int, Hand] = {}
         self.wishes: dict[tuple[int, int], Wish] = {}
         self.tokens: dict[int, Wish] = {}       # every token ever given out, for as long as its task is not ended
@@ -88,7 +89,8 @@ class Anything(RuleBasedStateMachine):
             given = {
                 self.tokens[t].cargo for h in self.hands.values() for t in h.held
                 if t in self.tokens and self.current(t)}
-            waiting = [w for w in self.wishes.values() if w.cargo not in given]
+            free = [w for w in self.wishes.values() if w.asker not in self.held or w.crashes >= 2]
+            waiting = [w for w in free if w.cargo not in given]
             for hand in self.hands.values():
                 if hand.capacity and not hand.held and not hand.barred and not self.used(hand.device):
                     assert not [w for w in waiting if w.needs >> hand.kind & 1], "work waits beside an idle doer"
@@ -104,6 +106,7 @@ class Anything(RuleBasedStateMachine):
         hand = self.hands[order.doer]
         wish = self.wishes[order.asker, order.ticket]
         assert wish.asker not in self.away
+        assert wish.asker not in self.held or wish.crashes >= 2
         living = [t for t in hand.held if t in self.tokens]
         assert not hand.barred
         assert hand.capacity > 0
@@ -224,6 +227,7 @@ class Anything(RuleBasedStateMachine):
         assert asker not in self.askers
         assert not [key for key in self.wishes if key[0] == asker]
         self.away.discard(asker)
+        self.held.discard(asker)
         self.askers.add(asker)
 
     @rule(
@@ -478,6 +482,13 @@ class Anything(RuleBasedStateMachine):
         assert not [key for key in self.wishes if key[0] == asker]
         self.pending = Counter({key: count for key, count in self.pending.items() if key[0] != asker})
 
+    @precondition(lambda self: self.askers)
+    @rule(data=st.data(), held=st.booleans())
+    def asker_is_held(self, data: st.DataObject, held: bool) -> None:
+        asker = data.draw(st.sampled_from(sorted(self.askers)))
+        assert self.board.asker_held(asker, held) == 0
+        (self.held.add if held else self.held.discard)(asker)
+
     @precondition(lambda self: len(self.askers) > 1)
     @rule(data=st.data())
     def asker_goes_away(self, data: st.DataObject) -> None:
@@ -551,6 +562,9 @@ class Anything(RuleBasedStateMachine):
 
     def teardown(self) -> None:
         # With doers that live and time to do it, everything is done; then nothing is left.
+        for asker in self.held & self.askers:
+            self.board.asker_held(asker, False)
+        self.held.clear()
         for kind in range(3):
             doer = self.board.doer_joined(self.now, kind, 2, 20)
             self.hands[doer] = Hand(kind, 2, 20)

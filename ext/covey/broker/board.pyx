@@ -13,8 +13,8 @@ from libc.stdlib cimport free, realloc
 from covey.broker.scheduler cimport (
     ACCEPTED, ASSIGN, Cargo, Limits, Order, Scheduler, Totals, Verdict, scheduler_capacity, scheduler_decide, scheduler_find,
     scheduler_free, scheduler_new, scheduler_next_order, scheduler_next_time, scheduler_on_adopted, scheduler_on_asker_away,
-    scheduler_on_asker_joined, scheduler_on_asker_left, scheduler_on_cancel, scheduler_on_claimed, scheduler_on_doer_joined,
-    scheduler_on_doer_left, scheduler_on_doer_resized, scheduler_on_drain, scheduler_on_function_forgotten,
+    scheduler_on_asker_held, scheduler_on_asker_joined, scheduler_on_asker_left, scheduler_on_cancel, scheduler_on_claimed,
+    scheduler_on_doer_joined, scheduler_on_doer_left, scheduler_on_doer_resized, scheduler_on_drain, scheduler_on_function_forgotten,
     scheduler_on_given_back, scheduler_on_heard, scheduler_on_outcome, scheduler_on_retract,
     scheduler_on_started, scheduler_on_task, scheduler_totals, scheduler_validate)
 from covey.wire.protocol cimport NEEDS_CPU, RESOURCES, VALUE
@@ -77,6 +77,9 @@ cdef class Board:
 
     def asker_left(self, int32_t asker, double now):
         return scheduler_on_asker_left(self.scheduler, asker, now)
+
+    def asker_held(self, int32_t asker, bint held):
+        return scheduler_on_asker_held(self.scheduler, asker, held)
 
     def asker_away(self, int32_t asker, double now):
         return scheduler_on_asker_away(self.scheduler, asker, now)

@@ -64,6 +64,7 @@ cdef class Broker:
         self.desk.pid = <uint32_t> os.getpid()
         self.desk.beat_every = settings.beat_every
         self.desk.keep_for = settings.keep_for
+        self.desk.outbox_bytes = settings.outbox_bytes
         self.desk.name_base = int.from_bytes(os.urandom(8), "little")
 
     def __dealloc__(self):

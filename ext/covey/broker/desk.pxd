@@ -80,6 +80,7 @@ cdef struct Desk:
     Farewell* farewells
     uint32_t credit_tasks
     uint64_t credit_bytes
+    uint64_t outbox_bytes           # results that may wait for one asker to take them
     int32_t* asker_peers            # scheduler's asker number → peer
     uint32_t asker_room
     int32_t* doer_peers
@@ -122,6 +123,10 @@ cdef Farewell* desk_next_farewell(Desk* self) noexcept nogil
 # What the keeper is to do next, or NULL. The caller ends it with desk_errand_done.
 cdef Errand* desk_next_errand(Desk* self) noexcept nogil
 cdef void desk_errand_done(Errand* errand) noexcept nogil
+
+# Whether an asker takes its results. While more than `outbox_bytes` wait for it, nothing more of what it asked is begun. True:
+# it may go on, so there may be something to decide.
+cdef bint desk_weigh(Desk* self, int32_t peer) noexcept nogil
 
 # For the two halves of the desk, arrivals and departures.
 # The errand, to be filled in; NULL: no memory.

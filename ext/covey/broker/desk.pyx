@@ -7,7 +7,8 @@ from covey.broker.bodies cimport bodies_free, bodies_init, bodies_release
 from covey.broker.names cimport book_free
 from covey.broker.peers cimport ASKING, DOING, GREETING, Peer, peers_free, peers_init, peers_tell
 from covey.broker.scheduler cimport (
-    Order, scheduler_free, scheduler_new, scheduler_next_order, scheduler_on_asker_left, scheduler_on_function_forgotten)
+    Order, scheduler_free, scheduler_new, scheduler_next_order, scheduler_on_asker_held,
+    scheduler_on_asker_left, scheduler_on_function_forgotten)
 from covey.wire.bale cimport bale_drop, bale_hold
 from covey.wire.protocol cimport BYE, FORGET, MAX_RECORDS, PLANNED, STOP, WHOLE_SHARE, ForgetRecord, RefuseRecord, TaskRecord
 
@@ -74,6 +75,15 @@ cdef uint64_t desk_name_of(const Desk* self, const Cargo* cargo, uint64_t token)
         # Without the attempt, which differs each time.
         name = self.name_base ^ (token & <uint64_t> 0x00ffffffffffffff)
     return name if name else 1
+
+
+cdef bint desk_weigh(Desk* self, int32_t peer) noexcept nogil:
+    cdef Peer* row = &self.peers.rows[peer]
+    if row.state != ASKING or row.held == (row.outbox.bytes > (self.outbox_bytes >> row.held)):
+        return False
+    row.held = not row.held
+    scheduler_on_asker_held(self.scheduler, row.index, row.held)
+    return not row.held
 
 
 cdef void desk_release_body(Desk* self, int32_t body, uint32_t askers, uint32_t tasks) noexcept nogil:

@@ -18,10 +18,10 @@ from posix.unistd cimport getpid
 
 from covey.broker.arrivals cimport arrivals_cut_off, arrivals_receive, arrivals_unreachable
 from covey.broker.broker cimport EVERY_ROLE, Broker
-from covey.broker.desk cimport FIRST_DIAL, Farewell, desk_next_farewell, desk_port_of
+from covey.broker.desk cimport FIRST_DIAL, Farewell, desk_next_farewell, desk_weigh, desk_port_of
 from covey.broker.peers cimport ASKING, DOING, ROUTE_MAX, Peer, peers_find, peers_next_touched, peers_tell
 from covey.broker.ports cimport (
-    GATE, HOME, Ports, ports_answer, ports_close, ports_cuts, ports_dial, ports_init, ports_look, ports_looks,
+    GATE, HIGH, HOME, Ports, ports_answer, ports_close, ports_cuts, ports_dial, ports_init, ports_look, ports_looks,
     ports_next_time, ports_open_gate, ports_socket, ports_step, ports_unsettled, ports_wait)
 from covey.broker.relays cimport relays_greet
 from covey.broker.scheduler cimport scheduler_has_waiting
@@ -30,7 +30,7 @@ from covey.link.libzmq cimport (
     ZMQ_LAST_ENDPOINT, ZMQ_LINGER, ZMQ_RCVHWM, ZMQ_ROUTER, ZMQ_ROUTER_MANDATORY, ZMQ_SNDHWM, libzmq_raise, the_context, zmq)
 from covey.link.pieces cimport letter_cut, letter_is_large
 from covey.link.post cimport (
-    LATER, NOBODY, SENT, Letter, bale_receive, bale_user, clock_now, letter_free, letter_send, queue_take)
+    LATER, NOBODY, SENT, Letter, bale_receive, bale_user, clock_now, letter_free, letter_send, queue_put_back, queue_take)
 from covey.link.wake cimport ASLEEP, EAGER, wake_ring
 from covey.link.zap cimport ALLOWED_MAX, KEY_BYTES, USER_MAX
 from covey.wire.bale cimport Bale, bale_drop
@@ -65,7 +65,7 @@ cdef class Loop(Broker):
     def __init__(self, settings, *addresses):
         cdef int one = 1
         cdef int zero = 0
-        cdef int high = 10_000
+        cdef int high = HIGH
         self.owner = getpid()
         self.look_at = INFINITY
         if ports_init(&self.ports) < 0:
@@ -337,6 +337,8 @@ cdef class Loop(Broker):
             elif posted != SENT:
                 arrivals_unreachable(&self.desk, peer, now)
                 patience = 0
+            if desk_weigh(&self.desk, peer):
+                patience = 0
             peer = peers_next_touched(&self.desk.peers)
         self.desk.peers.touched = held
         return patience
@@ -356,11 +358,7 @@ cdef class Loop(Broker):
             posted = letter_send(letter, socket, route, row.route_size - 2) if socket != NULL else NOBODY
             ports_look(&self.ports, port)
             if posted == LATER:
-                letter.next = row.outbox.head
-                row.outbox.head = letter
-                if row.outbox.tail == NULL:
-                    row.outbox.tail = letter
-                row.outbox.length += 1
+                queue_put_back(&row.outbox, letter)
             elif posted != SENT:
                 letter_free(letter)
             if posted != SENT:

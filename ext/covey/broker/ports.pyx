@@ -111,8 +111,8 @@ cdef int ports_open_gate(Ports* self, const uint8_t* secret, bint ipv6) noexcept
         return -1
     _set(self.gate, ZMQ_ROUTER_MANDATORY, 1)
     _set(self.gate, ZMQ_LINGER, 0)
-    _set(self.gate, ZMQ_SNDHWM, 10_000)
-    _set(self.gate, ZMQ_RCVHWM, 10_000)
+    _set(self.gate, ZMQ_SNDHWM, HIGH)
+    _set(self.gate, ZMQ_RCVHWM, HIGH)
     # All nodes of a broker that was restarted come at once.
     _set(self.gate, ZMQ_BACKLOG, 4096)
     _set(self.gate, ZMQ_HANDSHAKE_IVL, 2000)

@@ -27,6 +27,8 @@ cdef void scheduler_free(Scheduler* self) noexcept nogil
 cdef int32_t scheduler_on_asker_joined(Scheduler* self, double weight, double now) noexcept nogil
 # Its waiting tasks END to nobody, its running ones are revoked.
 cdef int scheduler_on_asker_left(Scheduler* self, int32_t asker, double now) noexcept nogil
+# While it is held, nothing of what waits for it is given to anybody.
+cdef int scheduler_on_asker_held(Scheduler* self, int32_t asker, bint held) noexcept nogil
 # The link to it has ended, and another may come that asks for the same tasks. What waits ENDs to nobody, what is believed
 # to run goes on and stays its own until it is adopted or ends; its number is free when it has nothing more.
 cdef int scheduler_on_asker_away(Scheduler* self, int32_t asker, double now) noexcept nogil

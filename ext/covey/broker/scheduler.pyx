@@ -21,6 +21,7 @@ from covey.broker.doers cimport (
 from covey.broker.endings cimport (
     doer_unload, task_end, task_give_back, task_keep, task_part, task_return, task_revoke, task_say_no, task_stop,
     task_unrun, task_wait, task_withdraw)
+from covey.broker.shares cimport share_hold
 from covey.broker.tables cimport (
     ASKED, BY_DEVICE, BY_SHARE, CONDEMNED,
     CONFIRMED, DISMISSED, DRAINING, FREE, GHOST, KEEPING, KINDS, LEASE, LONGEST, MASKS, QUEUED, RELAYS, RUNNING,
@@ -112,6 +113,13 @@ cdef int scheduler_on_asker_left(Scheduler* self, int32_t asker, double now) noe
     _forget_what_is_out(self, asker, True, now)
     self.away_count -= self.askers[asker].away
     asker_free(self, asker)
+    return 0
+
+
+cdef int scheduler_on_asker_held(Scheduler* self, int32_t asker, bint held) noexcept nogil:
+    if not asker_known(self, asker):
+        return NO_SUCH
+    share_hold(self, asker, held)
     return 0
 
 

@@ -164,6 +164,7 @@ cdef struct AskerRow:
     int32_t chain               # next free row
     uint8_t wanted              # a bit for each mask in whose lanes something waits
     uint8_t alive
+    uint8_t held                # has no turn for now
     uint8_t away                # its link has ended; it has nothing but what is believed to run
 
 cdef struct FunctionRow:

@@ -11,7 +11,7 @@ from covey.broker.tables cimport Scheduler
 #    2  every task that is not a ghost is filed under its asker and ticket, and nothing else is
 #    3  lanes: sorted, linked both ways, of the right asker, needs and priority; the last has a task if any has
 #    4  what waits is counted rightly, in the share and in the line, and what has none at all is known
-#    5  a kind's heap holds exactly the askers with something that it may do, the least served first
+#    5  a kind's heap holds exactly the askers with something that it may do, unless they are held, the least served first
 #    6  suspects: linked both ways, of the right needs, counted
 #    7  each task stands in exactly one place
 #    8  queues of doers: what runs first, then what waits from `upcoming` on; something waits only behind a full doer

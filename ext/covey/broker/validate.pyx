@@ -133,6 +133,7 @@ cdef int _pool(const Scheduler* self, int kind) noexcept nogil:
         wants = False
         for mask in range(1, MASKS):
             wants = wants or (mask >> kind & 1 and self.askers[i].shares[mask].waiting > 0)
+        wants = wants and not self.askers[i].held
         askers += wants
         if wants != (self.askers[i].turns[kind].spot >= 0):
             return 5

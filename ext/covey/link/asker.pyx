@@ -13,7 +13,7 @@ from libc.string cimport memcpy, memset
 from covey.link.libzmq cimport ZMQ_FD, zmq
 from covey.link.post cimport (
     NOBODY, SENT, bale_receive, clock_now, head_close, head_open, letter_free, letter_of, letter_send, queue_clear,
-    queue_put, queue_take, socket_ready)
+    queue_put, queue_put_back, queue_take, socket_ready)
 from covey.link.wake cimport ASLEEP, EAGER, wake_free, wake_init, wake_ring, wake_wait
 from covey.wire.bale cimport bale_drop
 from covey.wire.buffer cimport buffer_free, buffer_init, buffer_put, buffer_reserve
@@ -420,11 +420,7 @@ cdef void _put_back(Asker* self, Letter* letter, uint32_t sent_before) noexcept 
         self.sent = sent_before
     elif (<Header*> letter.head).kind in (HELLO, CANCEL, NOTE, BYE):
         queue = &self.control
-    letter.next = queue.head
-    queue.head = letter
-    if queue.tail == NULL:
-        queue.tail = letter
-    queue.length += 1
+    queue_put_back(queue, letter)
 
 
 cdef void asker_flush_locked(Asker* self, bint all) noexcept nogil:
