@@ -16,20 +16,20 @@ from libc.string cimport memset
 from covey.broker.agenda cimport agenda_put
 from covey.broker.decisions cimport decisions_next_time, decisions_take
 from covey.broker.doers cimport (
-    doer_answered, doer_ask, doer_bar, doer_confirm, doer_drop, doer_join_device,
+    doer_answered, doer_ask, doer_bar, doer_begin_all, doer_confirm, doer_drop, doer_join_device,
     doer_lay_ghost, doer_resize, doer_settle, doer_settle_device, doer_unlist)
 from covey.broker.endings cimport (
-    doer_unload, task_end, task_give_back, task_keep, task_part, task_return, task_revoke, task_say_no, task_stop,
+    doer_unload, task_end, task_give_back, task_keep, task_part, task_rest, task_revoke, task_say_no, task_stop,
     task_unrun, task_wait, task_withdraw)
 from covey.broker.tables cimport (
     ASKED, BY_DEVICE, BY_SHARE, CONDEMNED,
     CONFIRMED, DISMISSED, DRAINING, GHOST, KEEPING, KINDS, LEASE, LONGEST, MASKS, QUEUED, RELAYS, RUNNING,
-    SPLITS, STALLED, TICKS_A_SECOND, WANTED, AskerRow, DoerRow, FunctionRow, TaskRow, asker_free, asker_known, asker_new,
+    SINGLE, SPLITS, STALLED, TICKS_A_SECOND, WANTED, AskerRow, DoerRow, FunctionRow, TaskRow, asker_free, asker_known, asker_new,
     device_row, doer_free, doer_known, doer_new, function_row, order_new, steady, tables_free, tables_new, task_free, task_new,
     task_of, token_of)
 from covey.broker.tickets cimport ticket_add, ticket_find
 from covey.broker.validate cimport validate
-from covey.wire.protocol cimport CANCELLED, ERROR, GPU, SPLITTABLE, VALUE, WHOLE_SHARE
+from covey.wire.protocol cimport CANCELLED, ERROR, GPU, ONCE, SPLITTABLE, VALUE, WHOLE_SHARE
 
 cdef enum:
     TICKS_A_MICROSECOND = TICKS_A_SECOND // 1000000
@@ -80,6 +80,14 @@ cdef int scheduler_on_asker_left(Scheduler* self, int32_t asker, double now) noe
                 task_end(self, at, CANCELLED, True)
                 task_free(self, at)
             at = following
+    at = self.resting.head
+    while at >= 0:
+        following = self.tasks[at].next
+        if self.tasks[at].asker == asker:
+            task_withdraw(self, at)
+            task_end(self, at, CANCELLED, True)
+            task_free(self, at)
+        at = following
     # An asker has no list of what it has at doers: leaving is rare, and such a list would cost every task.
     for i in range(self.doer_used):
         if row.assigned == 0:
@@ -150,6 +158,19 @@ cdef int scheduler_on_doer_left(Scheduler* self, int32_t doer, int why, double n
     return 0
 
 
+cdef int scheduler_on_died_under(Scheduler* self, int32_t doer, uint64_t token, double now) noexcept nogil:
+    cdef int32_t task = task_of(self, token)
+    if not doer_known(self, doer):
+        return NO_SUCH
+    if not _is_there(self, task, doer, token):
+        doer_begin_all(self, doer)
+        return 0
+    if self.tasks[task].state != GHOST:
+        doer_confirm(self, task, now)
+        doer_settle(self, doer, False)
+    return 1
+
+
 cdef int scheduler_on_drain(Scheduler* self, int32_t doer, double now) noexcept nogil:
     cdef int32_t at
     if not doer_known(self, doer):
@@ -184,7 +205,7 @@ cdef int scheduler_on_function_forgotten(Scheduler* self, int32_t function) noex
 cdef int32_t scheduler_on_task(
         Scheduler* self, int32_t asker, uint64_t ticket, int32_t function, int needs, uint16_t share,
         int16_t priority, uint8_t flags, uint8_t retries, uint8_t crashes, uint8_t attempts, uint32_t timeout_ms,
-        const Cargo* cargo, double now) noexcept nogil:
+        uint32_t retry_wait_ms, const Cargo* cargo, double now) noexcept nogil:
     cdef AskerRow* owner
     cdef TaskRow* row
     cdef int32_t task
@@ -208,8 +229,9 @@ cdef int32_t scheduler_on_task(
     row.asker = asker
     row.function = function
     row.timeout_ms = timeout_ms
+    row.retry_wait_ms = retry_wait_ms
     row.priority = priority
-    row.marks = SPLITS if flags & SPLITTABLE else 0
+    row.marks = (SPLITS if flags & SPLITTABLE else 0) | (SINGLE if flags & ONCE else 0)
     row.retries = retries
     row.crashes = crashes
     row.tries = attempts
@@ -267,7 +289,7 @@ cdef void _leave_doer(Scheduler* self, int32_t task, int32_t doer, double now) n
 
 
 cdef Verdict scheduler_on_outcome(
-        Scheduler* self, int32_t doer, uint64_t token, int status, uint32_t run_us, double now) noexcept nogil:
+        Scheduler* self, int32_t doer, uint64_t token, int status, bint final, uint32_t run_us, double now) noexcept nogil:
     cdef Verdict verdict
     cdef int32_t task = task_of(self, token)
     cdef uint8_t attempt = <uint8_t> (token >> 56)
@@ -276,6 +298,7 @@ cdef Verdict scheduler_on_outcome(
     verdict.ruling = STALE
     verdict.asker = -1
     verdict.ticket = 0
+    verdict.raised = 0
     memset(&verdict.cargo, 0, sizeof(Cargo))
     if doer_known(self, doer):
         self.doers[doer].heard = steady(self, now)
@@ -296,16 +319,18 @@ cdef Verdict scheduler_on_outcome(
         return verdict
     if status == VALUE or status == ERROR:
         _measure(self, row.function, run_us)
-    if status == ERROR and row.retries and not (doer_known(self, doer) and self.doers[doer].marks & RELAYS):
-        # What a loop hands on as an error it has tried as often as it may.
+    if status == ERROR and row.retries and not final and (
+            row.retry_wait_ms or not (doer_known(self, doer) and self.doers[doer].marks & RELAYS)):
+        # What need not rest a loop has tried as often as it may before it hands it on as an error.
         row.retries -= 1
+        row.raised += row.raised < 255
         self.retried += 1
         verdict.ruling = AGAIN
         if there:
             if row.marks & WANTED:
                 task_keep(self, task)
             _leave_doer(self, task, doer, now)
-            task_return(self, task)
+            task_rest(self, task, now)
             doer_settle(self, doer, True)
         # Otherwise a later attempt is under way or waits already.
         return verdict
@@ -313,6 +338,7 @@ cdef Verdict scheduler_on_outcome(
     verdict.asker = row.asker
     verdict.ticket = row.ticket
     verdict.cargo = row.cargo
+    verdict.raised = row.raised
     self.accepted += 1
     task_part(self, task)
     if there:
@@ -460,6 +486,7 @@ cdef void scheduler_totals(Scheduler* self, Totals* totals) noexcept nogil:
     cdef uint32_t i
     cdef int k
     memset(totals, 0, sizeof(Totals))
+    totals.waiting = self.resting.length
     for k in range(MASKS):
         totals.waiting += self.lines[k].waiting + self.lines[k].suspects.length
     for k in range(KINDS):

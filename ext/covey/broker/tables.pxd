@@ -9,6 +9,7 @@ May not know: what a good decision is. Lists here have an order, but no meaning.
 
     a task stands in   a lane of its asker (shares)     WAITING
                        the suspects of its needs        SUSPECT
+                       the list of those that rest      RESTING
                        the queue of a doer (doers)      RUNNING or GHOST, then QUEUED behind them
     a doer stands in   one of its pool's places         EMPTY, PARTLY, LONE, DEEP, or NOWHERE
                        its pool's laden doers           if something waits there that may be asked back
@@ -19,7 +20,7 @@ row is in the free list and nowhere else.
 from libc.stdint cimport int16_t, int32_t, uint8_t, uint16_t, uint32_t, uint64_t
 
 from covey.broker.orders cimport Cargo, Limits, Order
-from covey.wire.protocol cimport NEEDS_LAST, RESOURCES, SPLITTABLE, WHOLE_SHARE
+from covey.wire.protocol cimport NEEDS_LAST, ONCE, RESOURCES, SPLITTABLE, WHOLE_SHARE
 
 # Estimates are whole ticks, so that sums of them can be taken apart again without error. A tick is 100 ns,
 # which puts the longest estimate at three and a half minutes: to all rules here that is the same as for ever.
@@ -34,9 +35,10 @@ cdef enum:
     FREE = 0
     WAITING = 1
     SUSPECT = 2                 # waits for a doer of its own, because slots died under it
-    QUEUED = 3                  # at a doer, believed to wait there
-    RUNNING = 4                 # at a doer, believed to run
-    GHOST = 5                   # believed to run, but nobody wants it: it only holds its place
+    RESTING = 3                 # raised, and is not to be tried again yet; the agenda has an entry for it
+    QUEUED = 4                  # at a doer, believed to wait there
+    RUNNING = 5                 # at a doer, believed to run
+    GHOST = 6                   # believed to run, but nobody wants it: it only holds its place
 
 # Marks of a task.
 cdef enum:
@@ -45,6 +47,9 @@ cdef enum:
     TIMED = 4                   # the agenda has an entry for this attempt
     SPLITS = 16                 # the task's SPLITTABLE flag; stays whatever doer has it
     WANTED = 8                  # its asker wants it back, and has no answer yet; such a task is ASKED
+    SINGLE = 32                 # the task's ONCE flag; stays, too
+    BEGUN = 64                  # SINGLE, and its doer has begun it, or nobody can tell, whatever it is believed to do there
+    STAYS = 48                  # the marks that are the task's and not the attempt's
 
 # Marks of a doer.
 cdef enum:
@@ -73,7 +78,7 @@ cdef enum:
     SLICED = 5                  # has less than a whole GPU left, and nothing waits there
     PLACES = 6
 
-# Two lines of cache hold three rows; the neighbours of a lane are neighbours in memory.
+# The neighbours of a lane are neighbours in memory.
 cdef struct TaskRow:
     uint64_t ticket
     Cargo cargo
@@ -87,12 +92,14 @@ cdef struct TaskRow:
     uint32_t birth              # 24 bits; how often the row was used
     uint32_t cost               # ticks it was estimated at when it was assigned
     uint32_t timeout_ms
+    uint32_t retry_wait_ms
     int16_t priority
     uint8_t state
     uint8_t marks
     uint8_t attempt             # 0 before the first; of the token, and never the same twice
     uint8_t tries               # of it, those that may have begun, and those before it came here; as people count
     uint8_t retries             # left
+    uint8_t raised              # how many were used
     uint8_t crashes
     uint8_t losses
     uint8_t needs               # mask of the kinds of doers that will do; never 0
@@ -127,6 +134,7 @@ cdef struct DoerRow:
     double heard                # on the clock that pauses do not move
     double progress             # when something last began or ended here
     uint32_t asked              # rows of the queue that are ASKED
+    uint32_t singles            # and that are SINGLE; a slot has one at most, with nothing behind it
     uint32_t ghosts
     uint32_t birth
     uint8_t alive               # else: in the free list, linked through `head`
@@ -198,6 +206,7 @@ cdef struct Line:
 cdef enum:
     TIMEOUT = 0                 # index: a task
     LEASE = 1                   # index: a doer
+    REST = 2                    # index: a task that rests
 
 cdef struct Due:
     double when
@@ -237,6 +246,7 @@ cdef struct Scheduler:
     uint32_t function_room
     Pool pools[KINDS]
     Line lines[MASKS]
+    List resting
     uint8_t wanted              # a bit for each mask in whose lanes something waits
     uint8_t suspected           # and in whose suspects
     # The agenda: a binary heap; entries may be out of date, and are checked when they are due.
@@ -280,7 +290,7 @@ cdef inline uint64_t token_of(const TaskRow* row, int32_t task) noexcept nogil:
     return <uint64_t> <uint32_t> task | <uint64_t> row.birth << 32 | <uint64_t> row.attempt << 56
 
 cdef inline uint8_t flags_of(const TaskRow* row) noexcept nogil:
-    return SPLITTABLE if row.marks & SPLITS else 0
+    return (SPLITTABLE if row.marks & SPLITS else 0) | (ONCE if row.marks & SINGLE else 0)
 
 # The row that a token names, or -1 if it is another's by now.
 cdef inline int32_t task_of(const Scheduler* self, uint64_t token) noexcept nogil:

@@ -50,7 +50,7 @@ cdef uint32_t _ticks(double seconds) noexcept nogil:
 cdef Scheduler* tables_new(const Limits* limits) noexcept nogil:
     cdef Scheduler* self = <Scheduler*> calloc(1, sizeof(Scheduler))
     cdef int i, k
-    covey_refuse_to_compile_unless(sizeof(TaskRow) <= 80)
+    covey_refuse_to_compile_unless(sizeof(TaskRow) <= 88)
     covey_refuse_to_compile_unless(sizeof(Order) <= 96)
     if self == NULL:
         return NULL
@@ -69,6 +69,7 @@ cdef Scheduler* tables_new(const Limits* limits) noexcept nogil:
     self.doer_free = -1
     self.asker_free = -1
     self.tick = -1.0
+    _list_init(&self.resting)
     for i in range(MASKS):
         _list_init(&self.lines[i].suspects)
     for i in range(KINDS):
