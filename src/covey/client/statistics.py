@@ -55,7 +55,8 @@ class Statistics:
         tasks = f"{self.unfinished} task{'s' * (self.unfinished != 1)}"
         return (
             f"{self.slots} slot{'s' * (self.slots != 1)}{up}; {tasks} unfinished here; in the flock "
-            f"{self.waiting} waiting, {self.running} running, {self.finished} finished; {self.crashes} crashes"
+            f"{self.waiting} waiting, {self.running} running, {self.finished} finished; {self.crashes} crashes, "
+            f"{self.losses} losses, {self.retried} retries, {self.late} late outcomes"
         )
 
 
