@@ -227,8 +227,7 @@ def test_an_idle_slot_may_have_finished_what_it_did_not_report(post: Post) -> No
 def test_attempts_from_here_stand_before_those_from_below(post: Post) -> None:
     put(post, 1, flags=0, retries=3, retry_wait_ms=1)
     post.join(b"n", DOER, b"north", (1, 0, 0))
-    (node,) = post.broker.nodes()
-    post.broker.unreachable(node["handle"] & 0x7FFFFFFF)
+    post.broker.unreachable(b"n")
     (token,) = tokens(post, b"s", struct.pack("<BBHIIiIIIII", DOER, 1, PYTHON, 7, 0, -1, 1, 0, 0, 100, 5) + b"south")
     post.bring(b"s", "OUTCOMES", _OUTCOME.pack(int.from_bytes(token, "little"), 0, 5, 2, 2, 0))
     again: list[bytes] = []

@@ -12,7 +12,7 @@ from covey.broker.tables cimport (
     BY_DEVICE, CONDEMNED, DEEP, DISMISSED, EMPTY, KINDS, LONE, MASKS, NOWHERE, PARTLY, PLACES,
     QUEUED, RELAYS, REST, RUNNING, SLICED, SOLO, STALLED,
     TICKS_A_SECOND, TIMED, TIMEOUT, DoerRow, Due, Pool, TaskRow, links_push_back, links_remove, order_new,
-    flags_of, served_by, token_of, units_of)
+    flags_of, has_rests, served_by, token_of, units_of)
 from covey.wire.protocol cimport CPU, CPU_BESIDE, GPU, LOST, NEEDS_GPU, NEEDS_GPU_FIRST, TIMED_OUT, WHOLE_SHARE
 
 cdef enum:
@@ -53,7 +53,7 @@ cdef void _assign(Scheduler* self, int32_t task, int32_t doer, uint32_t cost, Or
     order.needs = row.needs
     order.share = row.share
     # A place at a loop would be held by what rests there: such a task is tried again from here.
-    order.retries = 0 if row.retry_wait_ms and self.doers[doer].marks & RELAYS else row.retries
+    order.retries = 0 if row.retries and self.doers[doer].marks & RELAYS and has_rests(self, task) else row.retries
     order.priority = row.priority
     doer_settle(self, doer, False)
 

@@ -8,7 +8,7 @@ from covey.broker.orders cimport BLAME, END, GIVE_BACK, KILL, LEFT_CRASHED, LEFT
 from covey.broker.shares cimport share_add, share_charge, share_remove
 from covey.broker.tables cimport (
     ASKED, BEGUN, CONDEMNED, CONFIRMED, GHOST, QUEUED, RELAYS, REST, RESTING, RUNNING, SINGLE, SPLITS, SUSPECT, WANTED,
-    DoerRow, List, TaskRow,
+    DoerRow, List, TaskRow, TryRow, raised_by, try_of,
     flags_of, order_new, task_free, tasks_push_back, tasks_remove, token_of)
 from covey.broker.tickets cimport ticket_remove
 from covey.wire.protocol cimport BROKEN, LOST, MAYBE_RAN, POISONED
@@ -32,7 +32,7 @@ cdef Order* _order_about(Scheduler* self, int kind, int32_t task) noexcept nogil
         order.needs = row.needs
         order.share = row.share
         order.retries = row.retries
-        order.raised = row.raised
+        order.raised = raised_by(self, task)
         order.priority = row.priority
     return order
 
@@ -109,8 +109,8 @@ cdef int task_wait(Scheduler* self, int32_t task, bint front) noexcept nogil:
 
 
 # A number from 0 to 1 that looks like chance, and is the same for the same task, try and seed.
-cdef double _draw(const Scheduler* self, const TaskRow* row) noexcept nogil:
-    cdef uint64_t mixed = row.ticket * 0x9e3779b97f4a7c15ULL + row.raised + self.limits.seed
+cdef double _draw(const Scheduler* self, uint64_t ticket, int raised) noexcept nogil:
+    cdef uint64_t mixed = ticket * 0x9e3779b97f4a7c15ULL + <uint64_t> raised + self.limits.seed
     mixed = (mixed ^ (mixed >> 30)) * 0xbf58476d1ce4e5b9ULL
     mixed = (mixed ^ (mixed >> 27)) * 0x94d049bb133111ebULL
     return <double> ((mixed ^ (mixed >> 31)) >> 11) / 9007199254740992.0
@@ -118,11 +118,12 @@ cdef double _draw(const Scheduler* self, const TaskRow* row) noexcept nogil:
 
 cdef void task_rest(Scheduler* self, int32_t task, double now) noexcept nogil:
     cdef TaskRow* row = &self.tasks[task]
-    cdef double first = row.retry_wait_ms * 1e-3
-    cdef double most = first * (<uint64_t> 1 << min(row.raised - 1, 32))
+    cdef const TryRow* tries = try_of(self, task)
+    cdef double first = tries.wait_ms * 1e-3
+    cdef double most = first * (<uint64_t> 1 << min(tries.raised - 1, 32))
     most = min(most, max(first, self.limits.retry_wait_limit))
     # Anything up to the most: what failed together, because of one cause, does not come back together.
-    if first == 0 or agenda_put(self, now + most * _draw(self, row), REST, task, task_stamp(row)) < 0:
+    if first == 0 or agenda_put(self, now + most * _draw(self, row.ticket, tries.raised), REST, task, task_stamp(row)) < 0:
         task_return(self, task)
         return
     tasks_push_back(self.tasks, &self.resting.head, &self.resting.tail, task)

@@ -54,11 +54,11 @@ cdef enum Ruling:
     AGAIN = 2                   # an ERROR with retries left: the task waits again, or rests first; drop it
 
 cdef struct Verdict:
-    int ruling
+    uint8_t ruling
+    uint8_t raised              # how often it was tried again here because it raised; valid for what ends without a value
     int32_t asker               # valid for ACCEPTED
     uint64_t ticket             # the asker's ticket; valid for ACCEPTED
     Cargo cargo                 # valid for ACCEPTED
-    uint8_t raised              # how often it was tried again here because it raised; valid for ACCEPTED
 
 cdef enum OrderKind:
     ASSIGN = 1                  # give `token` to `doer`: cargo (still owned by the row), function, …

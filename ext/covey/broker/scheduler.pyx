@@ -25,8 +25,8 @@ from covey.broker.tables cimport (
     ASKED, BY_DEVICE, BY_SHARE, CONDEMNED,
     CONFIRMED, DISMISSED, DRAINING, GHOST, KEEPING, KINDS, LEASE, LONGEST, MASKS, QUEUED, RELAYS, RUNNING,
     SINGLE, SPLITS, STALLED, TICKS_A_SECOND, WANTED, AskerRow, DoerRow, FunctionRow, TaskRow, asker_free, asker_known, asker_new,
-    device_row, doer_free, doer_known, doer_new, function_row, order_new, steady, tables_free, tables_new, task_free, task_new,
-    task_of, token_of)
+    device_row, doer_free, doer_known, doer_new, function_row, has_rests, order_new, raised_by, steady, tables_free, tables_new,
+    task_free, task_new, task_of, token_of, try_note, try_of)
 from covey.broker.tickets cimport ticket_add, ticket_find
 from covey.broker.validate cimport validate
 from covey.wire.protocol cimport CANCELLED, ERROR, GPU, ONCE, SPLITTABLE, VALUE, WHOLE_SHARE
@@ -229,7 +229,6 @@ cdef int32_t scheduler_on_task(
     row.asker = asker
     row.function = function
     row.timeout_ms = timeout_ms
-    row.retry_wait_ms = retry_wait_ms
     row.priority = priority
     row.marks = (SPLITS if flags & SPLITTABLE else 0) | (SINGLE if flags & ONCE else 0)
     row.retries = retries
@@ -237,6 +236,9 @@ cdef int32_t scheduler_on_task(
     row.tries = attempts
     row.needs = <uint8_t> needs
     row.share = share
+    if retries and try_note(self, task, retry_wait_ms) < 0:
+        task_free(self, task)
+        return NO_MEMORY
     ticket_add(self, task)
     owner.unfinished += 1
     owner.bytes += cargo.length
@@ -320,10 +322,10 @@ cdef Verdict scheduler_on_outcome(
     if status == VALUE or status == ERROR:
         _measure(self, row.function, run_us)
     if status == ERROR and row.retries and not final and (
-            row.retry_wait_ms or not (doer_known(self, doer) and self.doers[doer].marks & RELAYS)):
+            has_rests(self, task) or not (doer_known(self, doer) and self.doers[doer].marks & RELAYS)):
         # What need not rest a loop has tried as often as it may before it hands it on as an error.
         row.retries -= 1
-        row.raised += row.raised < 255
+        try_of(self, task).raised += 1
         self.retried += 1
         verdict.ruling = AGAIN
         if there:
@@ -338,7 +340,8 @@ cdef Verdict scheduler_on_outcome(
     verdict.asker = row.asker
     verdict.ticket = row.ticket
     verdict.cargo = row.cargo
-    verdict.raised = row.raised
+    if status > ERROR:
+        verdict.raised = raised_by(self, task)
     self.accepted += 1
     task_part(self, task)
     if there:

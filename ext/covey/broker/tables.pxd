@@ -78,7 +78,7 @@ cdef enum:
     SLICED = 5                  # has less than a whole GPU left, and nothing waits there
     PLACES = 6
 
-# The neighbours of a lane are neighbours in memory.
+# Two lines of cache hold three rows; the neighbours of a lane are neighbours in memory.
 cdef struct TaskRow:
     uint64_t ticket
     Cargo cargo
@@ -92,18 +92,22 @@ cdef struct TaskRow:
     uint32_t birth              # 24 bits; how often the row was used
     uint32_t cost               # ticks it was estimated at when it was assigned
     uint32_t timeout_ms
-    uint32_t retry_wait_ms
     int16_t priority
     uint8_t state
     uint8_t marks
     uint8_t attempt             # 0 before the first; of the token, and never the same twice
     uint8_t tries               # of it, those that may have begun, and those before it came here; as people count
-    uint8_t retries             # left
-    uint8_t raised              # how many were used
+    uint8_t retries             # left; what else is known of them stands in a TryRow
     uint8_t crashes
     uint8_t losses
     uint8_t needs               # mask of the kinds of doers that will do; never 0
     uint16_t share              # of a GPU, as in TaskRecord
+
+# Of a task that came with retries, beside its row: most tasks have none, and should not be larger for them.
+cdef struct TryRow:
+    uint32_t birth              # of the task's row; another one's is out of date
+    uint32_t wait_ms            # as in TaskRecord
+    uint8_t raised              # how many retries were used
 
 cdef struct List:
     int32_t head                # -1: empty
@@ -223,6 +227,8 @@ cdef struct Scheduler:
     uint32_t task_used          # rows ever used; those above are untouched memory
     int32_t task_free
     uint32_t task_count
+    TryRow* tries               # by the number of the task
+    uint32_t try_room
     # The ticket hash: buckets below `low + split`, with split < low (see tickets.pyx).
     int32_t* buckets
     uint32_t bucket_low
@@ -275,6 +281,8 @@ cdef void tables_free(Scheduler* self) noexcept nogil
 # Indexes of zeroed rows (a task's birth is counted on), or -1 when memory is out.
 cdef int32_t task_new(Scheduler* self) noexcept nogil
 cdef void task_free(Scheduler* self, int32_t task) noexcept nogil
+# Notes down that the task has retries. -1 when memory is out.
+cdef int try_note(Scheduler* self, int32_t task, uint32_t wait_ms) noexcept nogil
 cdef int32_t doer_new(Scheduler* self) noexcept nogil
 cdef void doer_free(Scheduler* self, int32_t doer) noexcept nogil
 cdef int32_t asker_new(Scheduler* self) noexcept nogil
@@ -300,6 +308,22 @@ cdef inline int32_t task_of(const Scheduler* self, uint64_t token) noexcept nogi
     if self.tasks[task].state == FREE or self.tasks[task].birth != (<uint32_t> (token >> 32) & 0xffffff):
         return -1
     return <int32_t> task
+
+# What is known of the task's retries; NULL if it came with none.
+cdef inline TryRow* try_of(const Scheduler* self, int32_t task) noexcept nogil:
+    if <uint32_t> task >= self.try_room or self.tries[task].birth != self.tasks[task].birth:
+        return NULL
+    return &self.tries[task]
+
+# How often it was tried again because it raised.
+cdef inline uint8_t raised_by(const Scheduler* self, int32_t task) noexcept nogil:
+    cdef const TryRow* tries = try_of(self, task)
+    return tries.raised if tries != NULL else 0
+
+# Whether it rests before it is tried again.
+cdef inline bint has_rests(const Scheduler* self, int32_t task) noexcept nogil:
+    cdef const TryRow* tries = try_of(self, task)
+    return tries != NULL and tries.wait_ms > 0
 
 # What a task takes of a GPU.
 cdef inline uint32_t units_of(const TaskRow* row) noexcept nogil:

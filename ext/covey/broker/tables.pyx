@@ -50,7 +50,7 @@ cdef uint32_t _ticks(double seconds) noexcept nogil:
 cdef Scheduler* tables_new(const Limits* limits) noexcept nogil:
     cdef Scheduler* self = <Scheduler*> calloc(1, sizeof(Scheduler))
     cdef int i, k
-    covey_refuse_to_compile_unless(sizeof(TaskRow) <= 88)
+    covey_refuse_to_compile_unless(sizeof(TaskRow) <= 80)
     covey_refuse_to_compile_unless(sizeof(Order) <= 96)
     if self == NULL:
         return NULL
@@ -92,6 +92,7 @@ cdef void tables_free(Scheduler* self) noexcept nogil:
     for i in range(KINDS):
         free(self.pools[i].heap)
     free(self.tasks)
+    free(self.tries)
     free(self.buckets)
     free(self.doers)
     free(self.place_links)
@@ -139,6 +140,22 @@ cdef void task_free(Scheduler* self, int32_t task) noexcept nogil:
     row.chain = self.task_free
     self.task_free = task
     self.task_count -= 1
+
+
+cdef int try_note(Scheduler* self, int32_t task, uint32_t wait_ms) noexcept nogil:
+    cdef uint32_t known = self.try_room
+    cdef void* bigger
+    if <uint32_t> task >= known:
+        bigger = _grown(self.tries, &self.try_room, <uint32_t> task + 1, sizeof(TryRow), False)
+        if bigger == NULL:
+            return -1
+        self.tries = <TryRow*> bigger
+        # No row has that birth.
+        memset(self.tries + known, 0xff, (self.try_room - known) * sizeof(TryRow))
+    self.tries[task].birth = self.tasks[task].birth
+    self.tries[task].wait_ms = wait_ms
+    self.tries[task].raised = 0
+    return 0
 
 
 cdef int32_t doer_new(Scheduler* self) noexcept nogil:

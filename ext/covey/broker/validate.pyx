@@ -6,7 +6,7 @@ from covey.broker.agenda cimport task_stamp
 from covey.broker.tables cimport (
     ASKED, BEGUN, BY_DEVICE, BY_SHARE, CONDEMNED, DEEP, DRAINING, EMPTY, FREE, GHOST, KEEPING, KINDS, LEASE, LONE, MASKS, NOWHERE,
     PARTLY, PLACES, QUEUED, RELAYS, REST, RESTING, SHRUNK, SINGLE, SLICED, SOLO, STALLED, STAYS, SUSPECT, TIMED, TIMEOUT,
-    WAITING, WANTED, AskerRow, DoerRow, Device, Due, Lane, Line, List, Pool, Share, TaskRow, asker_known, doer_known, units_of)
+    WAITING, WANTED, AskerRow, DoerRow, Device, Due, Lane, Line, List, Pool, Share, TaskRow, asker_known, doer_known, has_rests, units_of)
 from covey.wire.protocol cimport GPU, WHOLE_SHARE
 from covey.broker.tickets cimport ticket_count, ticket_find
 
@@ -344,6 +344,8 @@ cdef int _resting(const Scheduler* self) noexcept nogil:
     cdef int32_t at = self.resting.head
     while at >= 0:
         if count > self.task_count or self.tasks[at].prev != before or self.tasks[at].state != RESTING:
+            return 6
+        if not has_rests(self, at):
             return 6
         count += 1
         before = at
