@@ -53,6 +53,9 @@ class Settings:
     # Bytes of parcels that an asker may have unfinished: with the number of askers, a bound on the broker's memory.
     credit_bytes: int = 256 * MIB
 
+    # An outcome whose asker's link has broken waits so long for it to come back, within the same bytes as credit.
+    keep_for: float = 600.0
+
     # What a client may hold that the broker has no credit for yet; then submit waits. Twenty million small calls.
     backlog: int = GIB
 

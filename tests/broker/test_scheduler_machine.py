@@ -75,6 +75,7 @@ class Anything(RuleBasedStateMachine):
         self.board = Board(LIMITS)
         self.now = 100.0
         self.askers: set[int] = set()
+        self.away: set[int] = set()
         self.hands: dict[int, Hand] = {}
         self.wishes: dict[tuple[int, int], Wish] = {}
         self.tokens: dict[int, Wish] = {}       # every token ever given out, for as long as its task is not ended
@@ -108,6 +109,7 @@ class Anything(RuleBasedStateMachine):
     def on_assign(self, order: OrderRecord) -> None:
         hand = self.hands[order.doer]
         wish = self.wishes[order.asker, order.ticket]
+        assert wish.asker not in self.away
         living = [t for t in hand.held if t in self.tokens]
         assert not hand.barred
         assert hand.capacity > 0
@@ -161,7 +163,10 @@ class Anything(RuleBasedStateMachine):
 
     def on_end(self, order: OrderRecord) -> None:
         key = (order.asker, order.ticket)
-        wish = self.leavers.pop(order.cargo) if order.asker < 0 else self.wishes[key]
+        if order.asker >= 0:
+            wish = self.wishes[key]
+        else:
+            wish = self.leavers.pop(order.cargo, None) or self.of_away(order.cargo)
         assert order.cargo == wish.cargo
         if order.status == POISONED:
             assert wish.crashes >= LIMITS.crash_limit
@@ -169,7 +174,7 @@ class Anything(RuleBasedStateMachine):
             assert wish.splittable
             assert wish.crashes == 1
         elif order.status == LOST:
-            assert wish.losses >= LIMITS.loss_limit
+            assert wish.losses >= LIMITS.loss_limit or wish.asker in self.away
         elif order.status == MAYBE_RAN:
             assert wish.once
             assert wish not in self.unbegun
@@ -209,6 +214,10 @@ class Anything(RuleBasedStateMachine):
     leavers: dict[int, Wish] = {}
     unbegun: list[Wish] = []    # certainly not begun at the doer that leaves
 
+    def of_away(self, cargo: int) -> Wish:
+        (wish,) = (w for w in self.wishes.values() if w.cargo == cargo and w.asker in self.away)
+        return wish
+
     def forget(self, wish: Wish) -> None:
         self.wishes.pop((wish.asker, wish.ticket), None)
         self.tokens = {t: w for t, w in self.tokens.items() if w is not wish}
@@ -232,6 +241,8 @@ class Anything(RuleBasedStateMachine):
     def asker_joins(self, weight: float) -> None:
         asker = self.board.asker_joined(self.now, weight)
         assert asker not in self.askers
+        assert not [key for key in self.wishes if key[0] == asker]
+        self.away.discard(asker)
         self.askers.add(asker)
 
     @rule(
@@ -514,6 +525,57 @@ class Anything(RuleBasedStateMachine):
         assert not self.leavers
         assert not [key for key in self.wishes if key[0] == asker]
         self.pending = Counter({key: count for key, count in self.pending.items() if key[0] != asker})
+
+    @precondition(lambda self: len(self.askers) > 1)
+    @rule(data=st.data())
+    def asker_goes_away(self, data: st.DataObject) -> None:
+        asker = data.draw(st.sampled_from(sorted(self.askers)))
+        self.askers.remove(asker)
+        self.away.add(asker)
+        assert self.board.asker_away(asker, self.now) == 0
+        assert self.board.asker_away(asker, self.now) == Refusal.NO_SUCH
+        self.carry_out()
+        held = {t for hand in self.hands.values() for t in hand.held}
+        mine = [w for w in self.wishes.values() if w.asker == asker]
+        assert all(any(t in held for t, w in self.tokens.items() if w is wish) for wish in mine), "it runs nowhere"
+        self.pending = Counter({key: count for key, count in self.pending.items() if key[0] != asker})
+
+    @precondition(lambda self: self.askers and any(w.asker in self.away for w in self.wishes.values()))
+    @rule(data=st.data(), ticket=st.integers(0, 60))
+    def task_is_adopted(self, data: st.DataObject, ticket: int) -> None:
+        cargo = data.draw(st.sampled_from(sorted(w.cargo for w in self.wishes.values() if w.asker in self.away)))
+        wish = self.of_away(cargo)
+        token = max(t for t, w in self.tokens.items() if w is wish)
+        asker = data.draw(st.sampled_from(sorted(self.askers)))
+        got = self.board.adopted(token, asker, ticket)
+        assert got == (-1 if (asker, ticket) in self.wishes else 0)
+        if got == 0:
+            del self.wishes[wish.asker, wish.ticket]
+            wish.asker, wish.ticket = asker, ticket
+            self.wishes[asker, ticket] = wish
+            assert self.board.adopted(token, asker, ticket + 100) == -1, "it is adopted already"
+
+    @precondition(lambda self: self.hands)
+    @rule(data=st.data(), asker=st.integers(0, 3), needs=st.integers(1, 7))
+    def task_is_claimed(self, data: st.DataObject, asker: int, needs: int) -> None:
+        if asker not in self.askers or (asker, 70) in self.wishes:
+            return
+        row = self.board.task(asker, 70, self.now, needs=needs, cargo=self.cargo + 1, length=9)
+        if row < 0:
+            return
+        self.cargo += 1
+        wish = self.wishes[asker, 70] = Wish(asker, 70, self.cargo, needs, 0, 0, False)
+        doer = data.draw(st.sampled_from(sorted(self.hands)))
+        hand = self.hands[doer]
+        claimed = self.board.claimed(row, doer, self.now) == 0
+        assert claimed <= (hand.relays and bool(needs >> hand.kind & 1))
+        if claimed:
+            (order,) = self.board.orders()
+            assert (order.kind, order.doer, order.cargo) == (OrderKind.ASSIGN, doer, wish.cargo)
+            self.shares[order.token] = 10_000
+            hand.held.append(order.token)
+            self.tokens[order.token] = wish
+            assert self.board.claimed(row, doer, self.now) == -1, "it does not wait any more"
 
     @rule(function=st.integers(0, 3))
     def function_is_forgotten(self, function: int) -> None:

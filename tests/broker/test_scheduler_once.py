@@ -173,7 +173,7 @@ def post() -> Iterator[Post]:
 
 
 def put(post: Post, *tickets: int, retries: int = 0, retry_wait_ms: int = 0, flags: int = ONCE) -> None:
-    records = [_TASK.pack(t, 1, 0, 0, 7, flags, retries, 0, 0, 0, 0, retry_wait_ms) for t in tickets]
+    records = [_TASK.pack(t, 1, 0, 0, 7, flags, retries, 0, 0, 0, 0, retry_wait_ms, 0) for t in tickets]
     post.bring(b"a", "TASKS", *records)
 
 

@@ -12,11 +12,11 @@ from libc.stdlib cimport free, realloc
 
 from covey.broker.scheduler cimport (
     ACCEPTED, ASSIGN, Cargo, Limits, Order, Scheduler, Totals, Verdict, scheduler_capacity, scheduler_decide, scheduler_find,
-    scheduler_free, scheduler_new, scheduler_next_order, scheduler_next_time, scheduler_on_asker_joined,
-    scheduler_on_asker_left, scheduler_on_cancel, scheduler_on_doer_joined, scheduler_on_doer_left,
-    scheduler_on_died_under, scheduler_on_doer_resized,
-    scheduler_on_drain, scheduler_on_function_forgotten, scheduler_on_given_back, scheduler_on_heard,
-    scheduler_on_outcome, scheduler_on_retract, scheduler_on_started, scheduler_on_task, scheduler_totals, scheduler_validate)
+    scheduler_free, scheduler_new, scheduler_next_order, scheduler_next_time, scheduler_on_adopted, scheduler_on_asker_away,
+    scheduler_on_asker_joined, scheduler_on_asker_left, scheduler_on_cancel, scheduler_on_claimed, scheduler_on_died_under,
+    scheduler_on_doer_joined, scheduler_on_doer_left, scheduler_on_doer_resized, scheduler_on_drain, scheduler_on_function_forgotten,
+    scheduler_on_given_back, scheduler_on_heard, scheduler_on_outcome, scheduler_on_retract,
+    scheduler_on_started, scheduler_on_task, scheduler_totals, scheduler_validate)
 from covey.wire.protocol cimport NEEDS_CPU, RESOURCES, VALUE
 
 from covey.broker.records import BoardTotals, OrderKind, OrderRecord, Ruling, VerdictRecord
@@ -79,6 +79,15 @@ cdef class Board:
 
     def asker_left(self, int32_t asker, double now):
         return scheduler_on_asker_left(self.scheduler, asker, now)
+
+    def asker_away(self, int32_t asker, double now):
+        return scheduler_on_asker_away(self.scheduler, asker, now)
+
+    def adopted(self, uint64_t token, int32_t asker, uint64_t ticket):
+        return scheduler_on_adopted(self.scheduler, token, asker, ticket)
+
+    def claimed(self, int32_t task, int32_t doer, double now):
+        return scheduler_on_claimed(self.scheduler, task, doer, now)
 
     def doer_joined(self, double now, int kind=0, uint32_t capacity=1, uint32_t window=1024, *, bint relays=False,
                     int32_t device=-1):

@@ -16,7 +16,7 @@ from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy, strcmp
 
 from covey.broker.arrivals cimport (
-    arrivals_judge_the_dead, arrivals_receive, arrivals_slot_died, arrivals_unreachable)
+    arrivals_judge_the_dead, arrivals_receive, arrivals_settle, arrivals_slot_died, arrivals_unreachable)
 from covey.broker.departures cimport departures_carry_out
 from covey.broker.desk cimport (
     ANSWERED, ASKED_US, KILL_SLOT, LEAVE, SHARE_SOUGHT, UNKNOWN_TASK, Errand, desk_errand_done, desk_free, desk_init,
@@ -24,6 +24,7 @@ from covey.broker.desk cimport (
 from covey.broker.inquiries cimport inquiries_answer, inquiries_ask
 from covey.broker.peers cimport DOING, DYING, ROUTE_MAX, Peer, peers_find, peers_next_touched
 from covey.broker.relays cimport relays_drain, relays_leave, relays_next_time, relays_tell
+from covey.broker.returns cimport returns_purge
 from covey.broker.scheduler cimport (
     Limits, Totals, scheduler_decide, scheduler_load, scheduler_next_time, scheduler_totals, scheduler_validate)
 from covey.link.post cimport Letter, clock_now, letter_frames, queue_take
@@ -64,6 +65,8 @@ cdef class Broker:
         self.desk.python = <uint16_t> (sys.version_info[0] << 8 | sys.version_info[1])
         self.desk.pid = <uint32_t> os.getpid()
         self.desk.beat_every = settings.beat_every
+        self.desk.keep_for = settings.keep_for
+        self.desk.name_base = int.from_bytes(os.urandom(8), "little")
 
     def __dealloc__(self):
         desk_free(&self.desk)
@@ -89,6 +92,8 @@ cdef class Broker:
     cdef void _pump(self, double now) noexcept nogil:
         if self.desk.dying or self.desk.silent:
             arrivals_judge_the_dead(&self.desk, now)
+        if self.desk.deferred != NULL:
+            arrivals_settle(&self.desk, now)
         scheduler_decide(self.desk.scheduler, now)
         departures_carry_out(&self.desk, now)
         relays_tell(&self.desk, now)
@@ -105,7 +110,14 @@ cdef class Broker:
             for i in range(self.desk.peers.room):
                 if self.desk.peers.rows[i].state == DYING and self.desk.peers.rows[i].judged_at < when:
                     when = self.desk.peers.rows[i].judged_at
-        return when
+        return min(when, returns_purge(&self.desk, now))
+
+    def settle(self, double seconds):
+        """For so long, tasks that may have begun elsewhere wait until the doers that come back have said what they hold: for
+        a broker that follows another one."""
+        PyThread_acquire_lock(self.lock, 1)
+        self.desk.settled_at = clock_now() + seconds
+        PyThread_release_lock(self.lock)
 
     def expect_slot(self, uint32_t number, uint32_t pid):
         """The node has started this process; its HELLO will say so too, which is all that is needed."""
@@ -295,7 +307,7 @@ cdef class Broker:
             "crashes": totals.crashes, "losses": totals.losses, "retracted": totals.retracted, "doers": totals.doers - desk.dying,
             "askers": totals.askers, "decisions": totals.decisions, "functions": functions,
             "bodies_sent": desk.bodies_sent, "malformed": desk.malformed, "messages_in": desk.messages_in,
-            "messages_out": desk.messages_out,
+            "messages_out": desk.messages_out, "adopted": desk.adopted,
         }
 
     def slots(self):

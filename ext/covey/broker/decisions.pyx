@@ -58,6 +58,15 @@ cdef void _assign(Scheduler* self, int32_t task, int32_t doer, uint32_t cost, Or
     doer_settle(self, doer, False)
 
 
+cdef int decisions_give(Scheduler* self, int32_t task, int32_t doer, double now) noexcept nogil:
+    cdef Order* order = order_new(self, ASSIGN)
+    if order == NULL:
+        return -1
+    task_withdraw(self, task)
+    _assign(self, task, doer, _estimate(self, self.tasks[task].function), order, now)
+    return 0
+
+
 cdef void _shut(Scheduler* self, int32_t doer) noexcept nogil:
     links_remove(self.place_links, &self.pools[self.doers[doer].kind].places[self.doers[doer].place], doer)
     self.doers[doer].place = NOWHERE

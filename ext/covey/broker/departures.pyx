@@ -10,14 +10,15 @@ from libc.stdlib cimport calloc, realloc
 from libc.string cimport memcpy, memset, strdup, strlen
 
 from covey.broker.bodies cimport BodyRow
-from covey.broker.desk cimport NO_TASK, Blame, Desk, desk_cargo_done, desk_forget_blames, desk_kill
+from covey.broker.desk cimport NO_TASK, Blame, Desk, desk_cargo_done, desk_forget_blames, desk_kill, desk_name_of
 from covey.broker.peers cimport DOING, DYING, Peer, peers_close_batch, peers_record, peers_tell
 from covey.broker.relays cimport relays_on_drained
 from covey.broker.scheduler cimport (
     ASSIGN, BLAME, DISMISS, END, GIVE_BACK, KILL, LEFT_PLANNED, REVOKE, TAKE_BACK, Order, scheduler_next_order)
 from covey.wire.bale cimport Bale, bale_hold
 from covey.wire.protocol cimport (
-    BROKEN, CANCEL, EXTRA, FORCE, FUNCTION, LOST, MAYBE_RAN, OUTCOMES, POISONED, RETRACT, RETRACTED, STOP, TASKS, CancelRecord,
+    ATTENDED, BROKEN, CANCEL, EXTRA, FORCE, FUNCTION, LOST, MAYBE_RAN, OUTCOMES, POISONED, RETRACT, RETRACTED, STOP, TASKS,
+    CancelRecord,
     FunctionRecord, Header, OutcomeRecord, RetractedRecord, TaskRecord, TicketRecord)
 
 # The line of an attempt that raised. Its error is sealed, and was the slot's alone to read.
@@ -74,11 +75,13 @@ cdef void _assign(Desk* self, const Order* order) noexcept nogil:
         return
     task = <TaskRecord*> at
     task.ticket = order.token
+    task.name = desk_name_of(self, &order.cargo, order.token)
     task.function = <uint32_t> order.function + 1
     task.length = order.cargo.length
     task.priority = order.priority
     task.needs = order.needs
-    task.flags = order.flags
+    # What the scheduler does not look at, the record still says.
+    task.flags = order.flags | (<TaskRecord*> (bale.frames[0].data + order.cargo.offset - sizeof(TaskRecord))).flags & ATTENDED
     task.retries = order.retries
     task.crashes = order.crashes
     task.attempts = order.attempt - 1

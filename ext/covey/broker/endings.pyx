@@ -123,7 +123,9 @@ cdef void task_rest(Scheduler* self, int32_t task, double now) noexcept nogil:
     cdef double most = first * (<uint64_t> 1 << min(tries.raised - 1, 32))
     most = min(most, max(first, self.limits.retry_wait_limit))
     # Anything up to the most: what failed together, because of one cause, does not come back together.
-    if first == 0 or agenda_put(self, now + most * _draw(self, row.ticket, tries.raised), REST, task, task_stamp(row)) < 0:
+    # Of one who is away nothing waits, and nothing rests.
+    if first == 0 or self.askers[row.asker].away or agenda_put(
+            self, now + most * _draw(self, row.ticket, tries.raised), REST, task, task_stamp(row)) < 0:
         task_return(self, task)
         return
     tasks_push_back(self.tasks, &self.resting.head, &self.resting.tail, task)
@@ -132,7 +134,11 @@ cdef void task_rest(Scheduler* self, int32_t task, double now) noexcept nogil:
 
 
 cdef void task_return(Scheduler* self, int32_t task) noexcept nogil:
-    if task_wait(self, task, True) < 0:
+    if self.askers[self.tasks[task].asker].away:
+        # Whoever comes for it brings it again.
+        task_end(self, task, LOST, True)
+        task_free(self, task)
+    elif task_wait(self, task, True) < 0:
         # No memory for a lane: an end that is said beats a task that is nowhere.
         task_end(self, task, LOST, False)
         task_free(self, task)

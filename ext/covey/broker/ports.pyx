@@ -191,7 +191,8 @@ cdef bint ports_answer(Ports* self) noexcept nogil:
             if event == ZMQ_EVENT_DISCONNECTED:
                 self.cut += 1
             address = callers_hear(&self.callers, event, value)
-            if address != NULL:
+            # Who has left before we looked has none; then the one before him is still the best that is known.
+            if address != NULL and address[0]:
                 memcpy(self.zap.refused_from, address, strlen(address) + 1)
     return self.zap.refused + self.callers.broken_off != before
 

@@ -27,6 +27,14 @@ cdef void scheduler_free(Scheduler* self) noexcept nogil
 cdef int32_t scheduler_on_asker_joined(Scheduler* self, double weight, double now) noexcept nogil
 # Its waiting tasks END to nobody, its running ones are revoked.
 cdef int scheduler_on_asker_left(Scheduler* self, int32_t asker, double now) noexcept nogil
+# The link to it has ended, and another may come that asks for the same tasks. What waits ENDs to nobody, what is believed
+# to run goes on and stays its own until it is adopted or ends; its number is free when it has nothing more.
+cdef int scheduler_on_asker_away(Scheduler* self, int32_t asker, double now) noexcept nogil
+# A task of one who is away is this asker's from now on, under this ticket. -1: it is not, and nothing has changed.
+cdef int scheduler_on_adopted(Scheduler* self, uint64_t token, int32_t asker, uint64_t ticket) noexcept nogil
+# A task that waits goes to this doer and nowhere else, because that one has it already. -1: it does not wait, or may not
+# go there.
+cdef int scheduler_on_claimed(Scheduler* self, int32_t task, int32_t doer, double now) noexcept nogil
 # `relays`: it is a loop itself. Then no time limit is kept and no crash counted here for what it has (both are seen and
 # judged there), what it calls an error is tried again only after a rest, and KILL asks it to stop that task, by force; it lives on.
 # `device`: it is a slot on that GPU (-1: none), of which all tasks on it share one; it runs one at a time, has no other
@@ -72,7 +80,11 @@ cdef int32_t scheduler_where(const Scheduler* self, int32_t asker, uint64_t tick
 # The doer that holds the task of a token, or -1.
 cdef int32_t scheduler_doer_of(const Scheduler* self, uint64_t token) noexcept nogil
 
-# Decisions, and the only place that writes an ASSIGN. Call after a batch of facts: assigns what can be assigned,
+# The first task behind row `after` (-1: the first of all) that `asker` has at a doer (-1: that waits here), or -1.
+cdef int32_t scheduler_next_task(
+    const Scheduler* self, int32_t after, int32_t asker, Cargo* cargo, uint64_t* token, uint64_t* ticket) noexcept nogil
+
+# Decisions, and with a claim the only place that writes an ASSIGN. Call after a batch of facts: assigns what can be assigned,
 # judges leases and timeouts, takes back.
 cdef void scheduler_decide(Scheduler* self, double now) noexcept nogil
 # When scheduler_decide should be called again though nothing happened; infinity if never. With leases it is never

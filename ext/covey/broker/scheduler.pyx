@@ -14,7 +14,7 @@ from libc.math cimport isfinite
 from libc.string cimport memset
 
 from covey.broker.agenda cimport agenda_put
-from covey.broker.decisions cimport decisions_next_time, decisions_take
+from covey.broker.decisions cimport decisions_give, decisions_next_time, decisions_take
 from covey.broker.doers cimport (
     doer_answered, doer_ask, doer_bar, doer_begin_all, doer_confirm, doer_drop, doer_join_device,
     doer_lay_ghost, doer_resize, doer_settle, doer_settle_device, doer_unlist)
@@ -23,8 +23,9 @@ from covey.broker.endings cimport (
     task_unrun, task_wait, task_withdraw)
 from covey.broker.tables cimport (
     ASKED, BY_DEVICE, BY_SHARE, CONDEMNED,
-    CONFIRMED, DISMISSED, DRAINING, GHOST, KEEPING, KINDS, LEASE, LONGEST, MASKS, QUEUED, RELAYS, RUNNING,
-    SINGLE, SPLITS, STALLED, TICKS_A_SECOND, WANTED, AskerRow, DoerRow, FunctionRow, TaskRow, asker_free, asker_known, asker_new,
+    CONFIRMED, DISMISSED, DRAINING, FREE, GHOST, KEEPING, KINDS, LEASE, LONGEST, MASKS, QUEUED, RELAYS, RUNNING,
+    SHRUNK, SINGLE, SPLITS, STALLED, SUSPECT, TICKS_A_SECOND, WAITING, WANTED,
+    AskerRow, DoerRow, FunctionRow, TaskRow, asker_free, asker_known, asker_new,
     device_row, doer_free, doer_known, doer_new, function_row, has_rests, order_new, raised_by, steady, tables_free, tables_new,
     task_free, task_new, task_of, token_of, try_note, try_of)
 from covey.broker.tickets cimport ticket_add, ticket_find
@@ -53,14 +54,12 @@ cdef int32_t scheduler_on_asker_joined(Scheduler* self, double weight, double no
     return asker
 
 
-cdef int scheduler_on_asker_left(Scheduler* self, int32_t asker, double now) noexcept nogil:
-    cdef AskerRow* row
-    cdef int32_t at, following
+cdef void _forget_what_waits(Scheduler* self, int32_t asker) noexcept nogil:
+    cdef AskerRow* row = &self.askers[asker]
+    cdef int32_t at
+    cdef int32_t following
     cdef uint32_t i
     cdef int mask
-    if not asker_known(self, asker):
-        return NO_SUCH
-    row = &self.askers[asker]
     # What was said to it and is not handed out yet is said to nobody: its number may soon be another's.
     for i in range(self.order_head, self.order_tail):
         if self.orders[i].asker == asker and (self.orders[i].kind == END or self.orders[i].kind == GIVE_BACK):
@@ -88,9 +87,16 @@ cdef int scheduler_on_asker_left(Scheduler* self, int32_t asker, double now) noe
             task_end(self, at, CANCELLED, True)
             task_free(self, at)
         at = following
+
+
+cdef void _forget_what_is_out(Scheduler* self, int32_t asker, bint all, double now) noexcept nogil:
+    """`all`: else what is believed to run stays."""
+    cdef int32_t at
+    cdef int32_t following
+    cdef uint32_t i
     # An asker has no list of what it has at doers: leaving is rare, and such a list would cost every task.
     for i in range(self.doer_used):
-        if row.assigned == 0:
+        if self.askers[asker].assigned == 0:
             break
         if not self.doers[i].alive:
             continue
@@ -98,10 +104,67 @@ cdef int scheduler_on_asker_left(Scheduler* self, int32_t asker, double now) noe
         while at >= 0:
             following = self.tasks[at].next
             if self.tasks[at].asker == asker:
-                task_end(self, at, CANCELLED, True)
-                task_revoke(self, at, now)
+                if all or self.tasks[at].state == QUEUED:
+                    task_end(self, at, CANCELLED, True)
+                    task_revoke(self, at, now)
+                else:
+                    # It is not wanted back any more, and nobody waits to be told.
+                    self.tasks[at].marks &= <uint8_t> ~WANTED
             at = following
+
+
+cdef int scheduler_on_asker_left(Scheduler* self, int32_t asker, double now) noexcept nogil:
+    if not asker_known(self, asker):
+        return NO_SUCH
+    _forget_what_waits(self, asker)
+    _forget_what_is_out(self, asker, True, now)
+    self.away_count -= self.askers[asker].away
     asker_free(self, asker)
+    return 0
+
+
+cdef int scheduler_on_asker_away(Scheduler* self, int32_t asker, double now) noexcept nogil:
+    if not asker_known(self, asker) or self.askers[asker].away:
+        return NO_SUCH
+    _forget_what_waits(self, asker)
+    _forget_what_is_out(self, asker, False, now)
+    self.askers[asker].away = True
+    self.away_count += 1
+    return 0
+
+
+cdef int scheduler_on_adopted(Scheduler* self, uint64_t token, int32_t asker, uint64_t ticket) noexcept nogil:
+    cdef int32_t task = task_of(self, token)
+    cdef TaskRow* row
+    if task < 0 or not asker_known(self, asker) or ticket_find(self, asker, ticket) >= 0:
+        return -1
+    row = &self.tasks[task]
+    if row.state != RUNNING or not self.askers[row.asker].away:
+        return -1
+    self.askers[row.asker].assigned -= 1
+    task_part(self, task)
+    row.asker = asker
+    row.ticket = ticket
+    ticket_add(self, task)
+    self.askers[asker].unfinished += 1
+    self.askers[asker].bytes += row.cargo.length
+    self.askers[asker].assigned += 1
+    return 0
+
+
+cdef int scheduler_on_claimed(Scheduler* self, int32_t task, int32_t doer, double now) noexcept nogil:
+    if task < 0 or <uint32_t> task >= self.task_used or not doer_known(self, doer):
+        return -1
+    if self.tasks[task].state not in (WAITING, SUSPECT) or not self.tasks[task].needs >> self.doers[doer].kind & 1:
+        return -1
+    # Only a loop says what it has, and it may have that beyond its window.
+    if not self.doers[doer].marks & RELAYS or self.doers[doer].marks & (CONDEMNED | DISMISSED):
+        return -1
+    if decisions_give(self, task, doer, now) < 0:
+        return -1
+    if self.doers[doer].assigned > self.doers[doer].window:
+        self.doers[doer].marks |= SHRUNK
+        doer_settle(self, doer, False)
     return 0
 
 
@@ -451,7 +514,32 @@ cdef int32_t scheduler_doer_of(const Scheduler* self, uint64_t token) noexcept n
     return self.tasks[task].doer if task >= 0 else -1
 
 
+cdef int32_t scheduler_next_task(
+        const Scheduler* self, int32_t after, int32_t asker, Cargo* cargo, uint64_t* token, uint64_t* ticket) noexcept nogil:
+    cdef uint32_t i
+    cdef const TaskRow* row
+    for i in range(<uint32_t> (after + 1), self.task_used):
+        row = &self.tasks[i]
+        if row.state == FREE or (row.asker != asker or row.doer < 0 if asker >= 0 else row.doer >= 0):
+            continue
+        cargo[0] = row.cargo
+        token[0] = token_of(row, <int32_t> i)
+        ticket[0] = row.ticket
+        return <int32_t> i
+    return -1
+
+
+cdef void _let_go_of_the_away(Scheduler* self) noexcept nogil:
+    cdef uint32_t i
+    for i in range(self.asker_used):
+        if self.askers[i].alive and self.askers[i].away and self.askers[i].unfinished == 0:
+            self.away_count -= 1
+            asker_free(self, <int32_t> i)
+
+
 cdef void scheduler_decide(Scheduler* self, double now) noexcept nogil:
+    if self.away_count:
+        _let_go_of_the_away(self)
     decisions_take(self, now)
 
 
@@ -508,7 +596,7 @@ cdef void scheduler_totals(Scheduler* self, Totals* totals) noexcept nogil:
     totals.retracted = self.retracted
     totals.given_back = self.given_back
     totals.doers = self.doer_count
-    totals.askers = self.asker_count
+    totals.askers = self.asker_count - self.away_count
     totals.decisions = self.decisions
 
 

@@ -60,7 +60,7 @@ cdef enum:
     SOLO = 16                   # holds a suspect, and nothing beside or behind it
     KEEPING = 32                # said no to a TAKE_BACK: not asked again before something moves there
     RELAYS = 64                 # a loop itself: time limits, kills and crashes are seen and judged there
-    SHRUNK = 128                # holds more than its window, because the window became smaller
+    SHRUNK = 128                # holds more than its window: that became smaller, or it claimed what it has
 
 # How a doer's places are counted.
 cdef enum:
@@ -176,6 +176,7 @@ cdef struct AskerRow:
     int32_t chain               # next free row
     uint8_t wanted              # a bit for each mask in whose lanes something waits
     uint8_t alive
+    uint8_t away                # its link has ended; it has nothing but what is believed to run
 
 cdef struct FunctionRow:
     double mean                 # ticks
@@ -248,6 +249,7 @@ cdef struct Scheduler:
     uint32_t asker_used
     int32_t asker_free
     uint32_t asker_count
+    uint32_t away_count         # of those, the ones that are away
     FunctionRow* functions
     uint32_t function_room
     Pool pools[KINDS]

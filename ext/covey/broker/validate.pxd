@@ -28,4 +28,5 @@ from covey.broker.tables cimport Scheduler
 #       only a task that may not begin twice is BEGUN
 #   18  a kind's capacity is the sum over the doers that may get something; a device counts once
 #   19  the shares of what runs on a device, or at a loop's GPUs, are counted exactly, and are no more than there is
+#   20  who is away has nothing but tasks at doers, none of them wanted back; they are counted
 cdef int validate(const Scheduler* self) noexcept nogil

@@ -317,17 +317,23 @@ cdef int _books(const Scheduler* self) noexcept nogil:
     cdef const AskerRow* owner
     cdef const TaskRow* row
     cdef uint32_t a, i, unfinished, assigned
+    cdef uint32_t away = 0
     cdef uint64_t size
     for a in range(self.asker_used):
         owner = &self.askers[a]
         if not owner.alive:
             continue
+        away += owner.away
+        if owner.away and owner.wanted:
+            return 20
         unfinished = 0
         assigned = 0
         size = 0
         for i in range(self.task_used):
             row = &self.tasks[i]
             if row.state != FREE and row.asker == <int32_t> a:
+                if owner.away and (row.doer < 0 or row.marks & WANTED):
+                    return 20
                 unfinished += 1
                 assigned += row.doer >= 0
                 size += row.cargo.length
@@ -335,7 +341,7 @@ cdef int _books(const Scheduler* self) noexcept nogil:
             return 12
         if unfinished > 1 and (unfinished > self.limits.credit_tasks or size > self.limits.credit_bytes):
             return 12
-    return 0
+    return 0 if away == self.away_count else 20
 
 
 cdef int _resting(const Scheduler* self) noexcept nogil:

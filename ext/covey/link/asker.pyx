@@ -181,6 +181,7 @@ cdef uint64_t asker_put(
     self.rows[row].serial = self.serial
     self.rows[row].size = size
     record.ticket = ticket
+    record.name = 0
     record.function = function
     record.length = size
     record.priority = priority

@@ -24,6 +24,8 @@ from covey.wire.protocol import PROTOCOL
 
 __all__ = ["parser", "run"]
 
+# Nodes find a broker that was started again within a second or so; what they hold of the last one's is asked for then.
+_SETTLE = 3.0
 _EVERYWHERE = ("*", "0.0.0.0", "[::]")
 
 
@@ -54,6 +56,8 @@ def run(arguments: Sequence[str]) -> int:
         )
     except ValueError as error:
         raise CoveyError(str(error)) from None
+    if kept is not None:
+        server.node.loop.settle(_SETTLE)
     server.start()
     try:
         addresses = [_dialable(asked, bound) for asked, bound in zip(wanted, server.addresses, strict=True)]
