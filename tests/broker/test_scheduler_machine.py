@@ -6,65 +6,27 @@ exactly once; the first outcome of any attempt counts; a doer is given only what
 where they belong; nobody waits while a doer that would do has nothing to do; who wants a task back is answered once.
 """
 from collections import Counter
-from dataclasses import dataclass, field
 
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from covey.broker.board import Board
 from covey.broker.records import Leaving, OrderKind, OrderRecord, Refusal, Ruling
-from covey.settings import Settings
-
-VALUE, ERROR, CANCELLED, POISONED, TIMED_OUT, LOST, BROKEN = range(1, 8)
-MAYBE_RAN = 9
-SPLITTABLE, ONCE = 1, 2
-LIMITS = Settings(
-    quantum=0.002, relay_quantum=0.004, lone_above=0.05, retract_after=0.001, lease=5.0, pause=1.0, first_guess=0.001,
-    crash_limit=3, loss_limit=2, retry_wait_limit=0.1, credit_tasks=40, credit_bytes=200,
+from wishes import (
+    BROKEN,
+    CANCELLED,
+    ERROR,
+    LIMITS,
+    LOST,
+    MAYBE_RAN,
+    ONCE,
+    POISONED,
+    SPLITTABLE,
+    TIMED_OUT,
+    VALUE,
+    Hand,
+    Wish,
 )
-
-
-@dataclass
-class Wish:
-    """A task as its asker knows it."""
-
-    asker: int
-    ticket: int
-    cargo: int
-    needs: int
-    retries: int
-    crashes: int
-    splittable: bool
-    share: int = 0
-    losses: int = 0
-    alone: bool = field(default=False)      # it crashed twice: whoever has it has nothing else
-    once: bool = False
-    spent: bool = False                     # once, and begun at a doer that is gone: nobody may have it again
-    rest: float = 0.0                       # at most so long after it raised first
-    rests_until: float = 0.0                # by then at the latest it waits again
-    raised: int = 0
-
-
-@dataclass
-class Hand:
-    """A doer as it knows itself: the tokens it was given and has not answered, oldest first."""
-
-    kind: int
-    capacity: int
-    window: int
-    relays: bool = False
-    device: int = -1
-    held: list[int] = field(default_factory=list)
-    asked: list[int] = field(default_factory=list)
-    begun: set[int] = field(default_factory=set)    # what it said itself that it runs; it does so whatever its capacity
-    barred: bool = False
-    lost: bool = False
-
-    def runs(self, token: int) -> bool:
-        return token in self.begun or token in self.held[: self.capacity]
-
-    def able(self) -> list[int]:
-        return [token for token in self.held if self.runs(token)] or self.held[:1]
 
 
 class Anything(RuleBasedStateMachine):

@@ -54,10 +54,21 @@ cdef int32_t scheduler_on_asker_joined(Scheduler* self, double weight, double no
     return asker
 
 
+cdef void _forget_those_of(Scheduler* self, int32_t at, int32_t asker) noexcept nogil:
+    """`at`: the first of a list that is not one asker's alone."""
+    cdef int32_t following
+    while at >= 0:
+        following = self.tasks[at].next
+        if self.tasks[at].asker == asker:
+            task_withdraw(self, at)
+            task_end(self, at, CANCELLED, True)
+            task_free(self, at)
+        at = following
+
+
 cdef void _forget_what_waits(Scheduler* self, int32_t asker) noexcept nogil:
     cdef AskerRow* row = &self.askers[asker]
     cdef int32_t at
-    cdef int32_t following
     cdef uint32_t i
     cdef int mask
     # What was said to it and is not handed out yet is said to nobody: its number may soon be another's.
@@ -71,22 +82,8 @@ cdef void _forget_what_waits(Scheduler* self, int32_t asker) noexcept nogil:
             task_withdraw(self, at)
             task_end(self, at, CANCELLED, True)
             task_free(self, at)
-        at = self.lines[mask].suspects.head
-        while at >= 0:
-            following = self.tasks[at].next
-            if self.tasks[at].asker == asker:
-                task_withdraw(self, at)
-                task_end(self, at, CANCELLED, True)
-                task_free(self, at)
-            at = following
-    at = self.resting.head
-    while at >= 0:
-        following = self.tasks[at].next
-        if self.tasks[at].asker == asker:
-            task_withdraw(self, at)
-            task_end(self, at, CANCELLED, True)
-            task_free(self, at)
-        at = following
+        _forget_those_of(self, self.lines[mask].suspects.head, asker)
+    _forget_those_of(self, self.resting.head, asker)
 
 
 cdef void _forget_what_is_out(Scheduler* self, int32_t asker, bint all, double now) noexcept nogil:
@@ -227,11 +224,10 @@ cdef int scheduler_on_died_under(Scheduler* self, int32_t doer, uint64_t token, 
         return NO_SUCH
     if not _is_there(self, task, doer, token):
         doer_begin_all(self, doer)
-        return 0
-    if self.tasks[task].state != GHOST:
+    elif self.tasks[task].state != GHOST:
         doer_confirm(self, task, now)
         doer_settle(self, doer, False)
-    return 1
+    return _is_there(self, task, doer, token)
 
 
 cdef int scheduler_on_drain(Scheduler* self, int32_t doer, double now) noexcept nogil:
