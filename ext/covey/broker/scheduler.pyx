@@ -88,8 +88,7 @@ cdef void _forget_what_waits(Scheduler* self, int32_t asker) noexcept nogil:
 
 cdef void _forget_what_is_out(Scheduler* self, int32_t asker, bint all, double now) noexcept nogil:
     """`all`: else what is believed to run stays."""
-    cdef int32_t at
-    cdef int32_t following
+    cdef int32_t at, following
     cdef uint32_t i
     # An asker has no list of what it has at doers: leaving is rare, and such a list would cost every task.
     for i in range(self.doer_used):
@@ -136,7 +135,8 @@ cdef int scheduler_on_adopted(Scheduler* self, uint64_t token, int32_t asker, ui
     if task < 0 or not asker_known(self, asker) or ticket_find(self, asker, ticket) >= 0:
         return -1
     row = &self.tasks[task]
-    if row.state != RUNNING or not self.askers[row.asker].away:
+    # A doer that became smaller since is believed to let it wait.
+    if row.state not in (QUEUED, RUNNING) or not self.askers[row.asker].away:
         return -1
     self.askers[row.asker].assigned -= 1
     task_part(self, task)
