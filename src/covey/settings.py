@@ -46,6 +46,8 @@ class Settings:
     crash_limit: int = 3
     # Machines that may be lost under a task. They are lost for reasons of their own, so this is more patient.
     loss_limit: int = 10
+    # What `retry_wait` may grow to, in seconds: a service that is down for an hour is asked once a minute.
+    retry_wait_limit: float = 60.0
     # Tasks that an asker may have unfinished: enough for a burst of microsecond tasks.
     credit_tasks: int = 131_072
     # Bytes of parcels that an asker may have unfinished: with the number of askers, a bound on the broker's memory.

@@ -150,7 +150,7 @@ def test_a_node_that_leaves_keeps_what_runs_and_gives_back_what_waits(post: Post
     post.join(b"a", ASKER, b"above")
     post.join(b"d", DOER, b"left", (1, 0, 0))
     post.bring(b"a", "FUNCTION", struct.pack("<II16s", 1, 1, bytes(16)) + b"f")
-    tasks = [struct.pack("<QIIhBBBBBHIQ", ticket, 1, 1, 0, 7, 0, 0, 0, 0, 0, 0, 0) + b"x" for ticket in (1, 2)]
+    tasks = [struct.pack("<QIIhBBBBBHIIQ", ticket, 1, 1, 0, 7, 0, 0, 0, 0, 0, 0, 0, 0) + b"x" for ticket in (1, 2)]
     sent = post.bring(b"a", "TASKS", *tasks)[b"d"]
     tokens = [record[0][:8] for kind, records in sent if kind == "TASKS" for record in records]
     assert len(tokens) == 2

@@ -180,7 +180,7 @@ def test_what_ran_at_one_who_is_found_gone_is_given_to_another_at_once(
     above = station.join(ASKER, b"above")
     gone = station.join(DOER, b"gone", 1)
     say(above, "FUNCTION", struct.pack("<II16s", 1, 1, bytes(16)) + b"f")
-    say(above, "TASKS", struct.pack("<QIIhBBBBBHIQ", 1, 1, 1, 0, 7, 0, 0, 0, 0, 0, 0, 0) + b"x")
+    say(above, "TASKS", struct.pack("<QIIhBBBBBHIIQ", 1, 1, 1, 0, 7, 0, 0, 0, 0, 0, 0, 0, 0) + b"x")
     (token, _), = hear(gone, "TASKS")
     say(gone, "STARTED", token[:8])
     wait_until(lambda: station.loop.totals()["running"] == 1, station.loop.totals)

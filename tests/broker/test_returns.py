@@ -9,7 +9,7 @@ import pytest
 from test_inquiries import ASKER, DOER, Letters, Post
 from test_offers import slot_hello
 
-_TASK = struct.Struct("<QIIhBBBBBHIQ")
+_TASK = struct.Struct("<QIIhBBBBBHIIQ")
 _OUTCOME = struct.Struct("<QIIBBH")
 _NAME = struct.Struct("<Q")
 ATTENDED = 4
@@ -30,7 +30,7 @@ def ask(post: Post, route: bytes) -> None:
 
 
 def task(ticket: int, name: int = NAME, *, flags: int = 0, attempts: int = 0) -> bytes:
-    return _TASK.pack(ticket, 1, 1, 0, 7, flags, 0, 0, attempts, 0, 0, name) + b"x"
+    return _TASK.pack(ticket, 1, 1, 0, 7, flags, 0, 0, attempts, 0, 0, 0, name) + b"x"
 
 
 def tasks_in(letters: Letters, route: bytes) -> list[tuple[int, int]]:

@@ -5,7 +5,7 @@ from libc.stdlib cimport realloc
 from libc.string cimport memcpy, memset, strdup, strlen
 
 from covey.broker.bodies cimport bodies_learn
-from covey.broker.departures cimport departures_carry_out
+from covey.broker.departures cimport departures_carry_out, departures_end
 from covey.broker.desk cimport (
     FAULTS_MAX, FIRST_DIAL, LEAVE, NO_TASK, SETUP_BROKE, SHARE_SOUGHT, UNKNOWN_TASK, desk_add_errand, desk_cargo_done, desk_farewell,
     desk_forget_blames, desk_forget_blames_of, desk_port_of, desk_release_body)
@@ -21,17 +21,18 @@ from covey.broker.returns cimport (
     returns_tell_held)
 from covey.broker.scheduler cimport (
     ACCEPTED, DUPLICATE, LEFT_CRASHED, LEFT_KILLED, LEFT_LOST, LEFT_PLANNED, Cargo, Verdict, scheduler_doer_of,
-    scheduler_find, scheduler_on_asker_left, scheduler_on_cancel, scheduler_on_doer_left, scheduler_on_given_back,
-    scheduler_on_heard, scheduler_on_outcome, scheduler_on_retract, scheduler_on_started, scheduler_on_task, scheduler_where)
+    scheduler_find, scheduler_on_asker_left, scheduler_on_cancel, scheduler_on_died_under, scheduler_on_doer_left,
+    scheduler_on_given_back, scheduler_on_heard, scheduler_on_outcome, scheduler_on_retract, scheduler_on_started,
+    scheduler_on_task, scheduler_where)
 from covey.link.pieces cimport pieces_join
 from covey.link.post cimport letter_of_bale
 from covey.wire.bale cimport bale_drop, bale_hold
 from covey.wire.protocol cimport (
-    ANSWER, ASKER, BAD_FIELD, BAD_NAME, BAD_PYTHON, BAD_VERSION, BYE, CANCEL, CREDIT, DOER, FORCE, FORGET, FUNCTION, GPU, HELD, HELLO,
-    LEAVING, NOT_ALLOWED, NOTE, OTHER_VERSION, OUTCOMES, OUTPUT, PIECES, QUERY, REFUSE, REFUSED, RESOURCES, RETRACT, RETRACTED,
-    SETUP_FAILED, STARTED, STOP, TASKS, WELCOME, WHO_ARE_YOU, CancelRecord, CreditRecord, ForgetRecord, FunctionRecord, Header,
-    HeldRecord, HelloRecord, NoteRecord, OutcomeRecord, OutputRecord, RefuseRecord, RetractedRecord, TaskRecord, TicketRecord,
-    WelcomeRecord, wire_check)
+    ANSWER, ASKER, BAD_FIELD, BAD_NAME, BAD_PYTHON, BAD_VERSION, BROKEN, BYE, CANCEL, CREDIT, DOER, FINAL, FORCE, FORGET, FUNCTION,
+    GPU, HELD, HELLO, LEAVING, LOST, MAYBE_RAN, NOT_ALLOWED, NOTE, OTHER_VERSION, OUTCOMES, OUTPUT, PIECES, POISONED, QUERY,
+    REFUSE, REFUSED, RESOURCES, RETRACT, RETRACTED, SETUP_FAILED, STARTED, STOP, TASKS, WELCOME, WHO_ARE_YOU,
+    CancelRecord, CreditRecord, ForgetRecord, FunctionRecord, Header, HeldRecord, HelloRecord, NoteRecord, OutcomeRecord,
+    OutputRecord, RefuseRecord, RetractedRecord, TaskRecord, TicketRecord, WelcomeRecord, wire_check)
 
 # Seconds before a peer that will not have us is dialled again.
 cdef double REFUSED_PATIENCE = 3.0
@@ -182,7 +183,7 @@ cdef void _on_tasks(Desk* self, int32_t peer, Bale* bale, double now) noexcept n
         if body >= 0:
             taken = scheduler_on_task(
                 self.scheduler, row.index, task.ticket, body, task.needs, task.share, task.priority, task.flags,
-                task.retries, task.crashes, task.attempts, task.timeout_ms, &cargo, now)
+                task.retries, task.crashes, task.attempts, task.timeout_ms, task.retry_wait_ms, &cargo, now)
         if taken >= 0:
             bale_hold(bale)
             self.bodies.rows[body].tasks += 1
@@ -220,13 +221,19 @@ cdef void _on_outcomes(Desk* self, Peer* row, Bale* bale, double now) noexcept n
         outcome = <OutcomeRecord*> at
         at += sizeof(OutcomeRecord) + outcome.length
         token = outcome.ticket
-        verdict = scheduler_on_outcome(self.scheduler, _place(self, row, token), token, outcome.status, outcome.run_us, now)
+        verdict = scheduler_on_outcome(
+            self.scheduler, _place(self, row, token), token, outcome.status, outcome.flags & FINAL != 0, outcome.run_us, now)
         self.whose[i] = -1
         if verdict.ruling == ACCEPTED:
-            if self.asker_peers[verdict.asker] >= 0:
-                self.whose[i] = verdict.asker
-            else:
+            if self.asker_peers[verdict.asker] < 0:
                 returns_keep(self, &verdict, token, bale, <uint32_t> (<unsigned char*> outcome - start), now)
+            elif (self.blames != NULL or verdict.raised) and outcome.status in (POISONED, LOST, BROKEN, MAYBE_RAN):
+                # What was tried from here stands before what was tried below.
+                departures_end(
+                    self, verdict.asker, verdict.ticket, outcome.status, outcome.attempt, verdict.raised,
+                    <unsigned char*> (outcome + 1), outcome.length)
+            else:
+                self.whose[i] = verdict.asker
             outcome.ticket = verdict.ticket
             if self.blames != NULL:
                 desk_forget_blames(self, verdict.asker, verdict.ticket)
@@ -497,16 +504,16 @@ cdef void arrivals_slot_died(Desk* self, uint32_t pid, uint64_t token, const cha
 cdef int _why_it_left(Desk* self, Peer* row, double now) noexcept nogil:
     cdef int32_t asker
     cdef uint64_t ticket
+    if row.lost and not row.killed:
+        return LEFT_LOST
+    scheduler_on_died_under(self.scheduler, row.index, row.died_under, now)
     if row.killed:
         return LEFT_KILLED
-    if row.lost:
-        return LEFT_LOST
     if row.died_under == UNKNOWN_TASK:
         return LEFT_CRASHED
     # What ran is known exactly; it may have been finished, or cancelled, since.
     if row.died_under == NO_TASK or not scheduler_find(self.scheduler, row.died_under, &asker, &ticket):
         return LEFT_PLANNED
-    scheduler_on_started(self.scheduler, row.index, row.died_under, now)
     return LEFT_CRASHED
 
 

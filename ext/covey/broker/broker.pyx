@@ -52,6 +52,8 @@ cdef class Broker:
         limits.credit_bytes = settings.credit_bytes
         limits.slots_per_gpu = settings.slots_per_gpu
         limits.relay_quantum = settings.relay_quantum
+        limits.retry_wait_limit = settings.retry_wait_limit
+        limits.seed = int.from_bytes(os.urandom(8), "little")
         self.lock = PyThread_allocate_lock()
         if self.lock == NULL or wake_init(&self.loop_wake) < 0 or wake_init(&self.errand_wake) < 0 or (
                 wake_init(&self.news_wake) < 0):

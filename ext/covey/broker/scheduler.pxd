@@ -38,7 +38,7 @@ cdef int scheduler_on_adopted(Scheduler* self, uint64_t token, int32_t asker, ui
 # go there.
 cdef int scheduler_on_claimed(Scheduler* self, int32_t task, int32_t doer, double now) noexcept nogil
 # `relays`: it is a loop itself. Then no time limit is kept and no crash counted here for what it has (both are seen and
-# judged there), what it calls an error is not tried again, and KILL asks it to stop that task, by force; it lives on.
+# judged there), what it calls an error is tried again only after a rest, and KILL asks it to stop that task, by force; it lives on.
 # `device`: it is a slot on that GPU (-1: none), of which all tasks on it share one; it runs one at a time, has no other
 # behind it, and keeps its size.
 cdef int32_t scheduler_on_doer_joined(
@@ -47,6 +47,9 @@ cdef int32_t scheduler_on_doer_joined(
 cdef int scheduler_on_doer_resized(
     Scheduler* self, int32_t doer, uint32_t capacity, uint32_t window, double now) noexcept nogil
 cdef int scheduler_on_doer_left(Scheduler* self, int32_t doer, int why, double now) noexcept nogil
+# A slot is dead, and will be said to have left; by its mark it died under that attempt. That has begun, and what it was
+# given later has not. If it does not hold it (0), nobody can tell what has begun there.
+cdef int scheduler_on_died_under(Scheduler* self, int32_t doer, uint64_t token, double now) noexcept nogil
 # No new tasks; what waits there is asked back; DISMISS when it holds nothing.
 cdef int scheduler_on_drain(Scheduler* self, int32_t doer, double now) noexcept nogil
 cdef int scheduler_on_heard(Scheduler* self, int32_t doer, double now) noexcept nogil
@@ -55,10 +58,12 @@ cdef int scheduler_on_function_forgotten(Scheduler* self, int32_t function) noex
 # `needs`: a mask of the kinds of doers that will do, 1 << kind each.
 cdef int32_t scheduler_on_task(
     Scheduler* self, int32_t asker, uint64_t ticket, int32_t function, int needs, uint16_t share, int16_t priority,
-    uint8_t flags, uint8_t retries, uint8_t crashes, uint8_t attempts, uint32_t timeout_ms, const Cargo* cargo, double now) noexcept nogil
+    uint8_t flags, uint8_t retries, uint8_t crashes, uint8_t attempts, uint32_t timeout_ms, uint32_t retry_wait_ms,
+    const Cargo* cargo, double now) noexcept nogil
 cdef int scheduler_on_started(Scheduler* self, int32_t doer, uint64_t token, double now) noexcept nogil
+# `final`: an ERROR that is not to be tried again.
 cdef Verdict scheduler_on_outcome(
-    Scheduler* self, int32_t doer, uint64_t token, int status, uint32_t run_us, double now) noexcept nogil
+    Scheduler* self, int32_t doer, uint64_t token, int status, bint final, uint32_t run_us, double now) noexcept nogil
 cdef int scheduler_on_given_back(Scheduler* self, int32_t doer, uint64_t token, bint given_back, double now) noexcept nogil
 # Waiting: END with CANCELLED. At a doer: END with CANCELLED at once, and REVOKE (with `force` and if it runs: KILL).
 # 1 if the task was known, else 0. What is believed to run keeps its doer's place until its outcome comes (STALE,

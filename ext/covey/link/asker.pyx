@@ -153,7 +153,8 @@ cdef void _seal_open(Asker* self) noexcept nogil:
 
 cdef uint64_t asker_put(
     Asker* self, void* holder, uint32_t function, const unsigned char* parcel, uint32_t size, Bale* bale,
-    int16_t priority, uint8_t needs, uint16_t share, uint8_t flags, uint8_t retries, uint8_t crashes, uint32_t timeout_ms) noexcept nogil:
+    int16_t priority, uint8_t needs, uint16_t share, uint8_t flags, uint8_t retries, uint8_t crashes, uint32_t timeout_ms,
+    uint32_t retry_wait_ms) noexcept nogil:
     cdef TaskRecord record
     cdef uint64_t ticket
     cdef uint32_t row
@@ -192,6 +193,7 @@ cdef uint64_t asker_put(
     record.attempts = crashes
     record.share = share
     record.timeout_ms = timeout_ms
+    record.retry_wait_ms = retry_wait_ms
     memcpy(at, &record, sizeof(TaskRecord))
     memcpy(at + sizeof(TaskRecord), parcel, size)
     self.open.used += sizeof(TaskRecord) + size
