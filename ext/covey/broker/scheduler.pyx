@@ -21,6 +21,7 @@ from covey.broker.doers cimport (
 from covey.broker.endings cimport (
     doer_unload, task_end, task_give_back, task_keep, task_part, task_rest, task_revoke, task_say_no, task_stop,
     task_unrun, task_wait, task_withdraw)
+from covey.broker.leavers cimport asker_forget, askers_let_go
 from covey.broker.shares cimport share_hold
 from covey.broker.tables cimport (
     ASKED, BY_DEVICE, BY_SHARE, CONDEMNED,
@@ -55,66 +56,10 @@ cdef int32_t scheduler_on_asker_joined(Scheduler* self, double weight, double no
     return asker
 
 
-cdef void _forget_those_of(Scheduler* self, int32_t at, int32_t asker) noexcept nogil:
-    """`at`: the first of a list that is not one asker's alone."""
-    cdef int32_t following
-    while at >= 0:
-        following = self.tasks[at].next
-        if self.tasks[at].asker == asker:
-            task_withdraw(self, at)
-            task_end(self, at, CANCELLED, True)
-            task_free(self, at)
-        at = following
-
-
-cdef void _forget_what_waits(Scheduler* self, int32_t asker) noexcept nogil:
-    cdef AskerRow* row = &self.askers[asker]
-    cdef int32_t at
-    cdef uint32_t i
-    cdef int mask
-    # What was said to it and is not handed out yet is said to nobody: its number may soon be another's.
-    for i in range(self.order_head, self.order_tail):
-        if self.orders[i].asker == asker and (self.orders[i].kind == END or self.orders[i].kind == GIVE_BACK):
-            self.orders[i].asker = -1
-    for mask in range(MASKS):
-        while row.shares[mask].waiting:
-            # An empty lane may stand before the last one, never behind it.
-            at = row.shares[mask].lanes[row.shares[mask].lane_count - 1].head
-            task_withdraw(self, at)
-            task_end(self, at, CANCELLED, True)
-            task_free(self, at)
-        _forget_those_of(self, self.lines[mask].suspects.head, asker)
-    _forget_those_of(self, self.resting.head, asker)
-
-
-cdef void _forget_what_is_out(Scheduler* self, int32_t asker, bint all, double now) noexcept nogil:
-    """`all`: else what is believed to run stays."""
-    cdef int32_t at, following
-    cdef uint32_t i
-    # An asker has no list of what it has at doers: leaving is rare, and such a list would cost every task.
-    for i in range(self.doer_used):
-        if self.askers[asker].assigned == 0:
-            break
-        if not self.doers[i].alive:
-            continue
-        at = self.doers[i].head
-        while at >= 0:
-            following = self.tasks[at].next
-            if self.tasks[at].asker == asker:
-                if all or self.tasks[at].state == QUEUED:
-                    task_end(self, at, CANCELLED, True)
-                    task_revoke(self, at, now)
-                else:
-                    # It is not wanted back any more, and nobody waits to be told.
-                    self.tasks[at].marks &= <uint8_t> ~WANTED
-            at = following
-
-
 cdef int scheduler_on_asker_left(Scheduler* self, int32_t asker, double now) noexcept nogil:
     if not asker_known(self, asker):
         return NO_SUCH
-    _forget_what_waits(self, asker)
-    _forget_what_is_out(self, asker, True, now)
+    asker_forget(self, asker, True, now)
     self.away_count -= self.askers[asker].away
     asker_free(self, asker)
     return 0
@@ -130,8 +75,7 @@ cdef int scheduler_on_asker_held(Scheduler* self, int32_t asker, bint held) noex
 cdef int scheduler_on_asker_away(Scheduler* self, int32_t asker, double now) noexcept nogil:
     if not asker_known(self, asker) or self.askers[asker].away:
         return NO_SUCH
-    _forget_what_waits(self, asker)
-    _forget_what_is_out(self, asker, False, now)
+    asker_forget(self, asker, False, now)
     self.askers[asker].away = True
     self.away_count += 1
     return 0
@@ -533,17 +477,9 @@ cdef int32_t scheduler_next_task(
     return -1
 
 
-cdef void _let_go_of_the_away(Scheduler* self) noexcept nogil:
-    cdef uint32_t i
-    for i in range(self.asker_used):
-        if self.askers[i].alive and self.askers[i].away and self.askers[i].unfinished == 0:
-            self.away_count -= 1
-            asker_free(self, <int32_t> i)
-
-
 cdef void scheduler_decide(Scheduler* self, double now) noexcept nogil:
     if self.away_count:
-        _let_go_of_the_away(self)
+        askers_let_go(self)
     decisions_take(self, now)
 
 
