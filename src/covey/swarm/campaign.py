@@ -190,8 +190,8 @@ class Campaign:
         seed, in_flight, planned = self.seed, arguments.in_flight, None
         if arguments.budget is not None:
             planned = max(1, arguments.budget // self.group_count)
-        elif arguments.iterations is not None and size is not None:
-            planned = arguments.iterations * size
+        elif arguments.most_iterations is not None and size is not None:
+            planned = arguments.most_iterations * size
         if found is not None:
             # What the call leaves open is as it was. So is the plan: a longer call must not make it another search.
             identity = found["identity"]

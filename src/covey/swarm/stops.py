@@ -69,6 +69,10 @@ class Stops:
             return
         before, where = self._values.pop(0), self._positions.pop(0)
         for group in self.active:
+            if not math.isfinite(best.values[group]):
+                # It found nothing in so long, which is no progress; without another limit it would go on for ever.
+                self._finish(group, "ftol" if self.ftol is not None else "xtol")
+                continue
             if not math.isfinite(before[group]):
                 continue
             moved = np.abs(best.positions[group] - where[group]) / self._widths
