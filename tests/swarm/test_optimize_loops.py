@@ -414,3 +414,40 @@ def test_a_stream_that_ends_before_any_best_is_confirmed_says_so():
     sentence = "noise=100 times more before the end of its iterations: set that farther"
     with pytest.raises(covey.BadFitness, match=sentence):
         run(mode="stream", iterations=1, group_size=10, in_flight=20, noise=100)
+
+
+@pytest.mark.parametrize("mode", ["rounds", "stream"])
+@pytest.mark.parametrize("after", [8, 30])
+def test_ctrl_c_before_any_best_is_confirmed_gives_what_there_is(mode, after):
+    seen = []
+
+    def pressed(x):
+        if len(seen) >= after:
+            raise KeyboardInterrupt
+        time.sleep(0.02)  # work: so much that it is done piece by piece
+        seen.extend(x)
+        return x * x
+
+    found = run(pressed, {"x": [-5, 5]}, mode=mode, chunk=1, in_flight=25 if mode == "stream" else None, noise=40)
+    assert found.stopped_because == "interrupted"
+    assert found["fitness"][0] == min(x * x for x in seen)
+    assert found["x"][0] ** 2 == found["fitness"][0]
+    assert not found.confirmed.any()
+    assert "1 of 1 groups have a best that is unconfirmed" in str(found)
+    assert run(lambda x: x * x, {"x": [-5, 5]}, mode=mode, noise=2).confirmed.all()
+
+
+def test_patience_waits_for_a_confirmation():
+    found = run(lambda x: x * x, {"x": [-5, 5]}, mode="stream", group_size=2, in_flight=8, noise=500, ftol=1e-9)
+    assert found.stopped_because == "ftol"
+    assert found.confirmed.all()
+
+
+@pytest.mark.parametrize("mode", ["rounds", "stream", "islands"])
+def test_what_is_allowed_comes_before_what_is_not_however_bad_it_is(mode):
+    found = run(
+        lambda x: np.where(x > 0, 1e300 * (1 + x), x), {"x": [-9, 1]}, mode=mode, constraints=lambda x: -x,
+        iterations=30,
+    )
+    assert found.feasible.all()
+    assert 0 <= found["x"][0] < 0.01

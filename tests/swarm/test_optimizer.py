@@ -258,3 +258,14 @@ def test_the_wide_box_of_a_new_beginning_is_part_of_its_state() -> None:
         np.testing.assert_array_equal(x, again.ask()[1])
         opt.tell(ids, (x[:, 0] - 300) ** 2)
     assert opt.best[1] < 1
+
+
+def test_it_says_what_it_is() -> None:
+    opt = Optimizer(BOX, seed=7, minimize=True)
+    assert repr(opt) == "<covey.swarm.Optimizer: 'pso' minimizes, 2 parameters, seed 7, 0 evaluations, best nan>"
+    ids, _ = opt.ask(3)
+    opt.tell(ids, [3.0, 1.5, 2.0])
+    assert repr(opt).endswith("seed 7, 3 evaluations, best 1.5>")
+    assert "'LikePycma' maximizes" in repr(Optimizer(BOX, algorithm=LikePycma()))
+    with pytest.raises(TypeError, match="minimize is True or False, not 'yes'"):
+        Optimizer(BOX, minimize="yes")  # type: ignore[arg-type]
