@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import covey
-from covey.swarm.fitness import Manner, manner_of
+from covey.swarm.manner import Manner, manner_of
 from covey.swarm.space import Choice, Integer, Real
 
 BOX = {"x": [-5, 5], "y": [-5, 5]}

@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 
 from covey.swarm.chunks import counted
+from covey.swarm.keywords import TEN
 from covey.swarm.space import Space
 
 __all__ = [
@@ -27,7 +28,6 @@ __all__ = [
 
 MODES = ("rounds", "stream", "islands")
 POLICIES = ("worst", "raise")
-ITERATIONS = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,9 +65,10 @@ class Arguments:
 
     @property
     def most_iterations(self) -> int | None:
-        """The limit of iterations: ten, if nothing else ends the call."""
-        if self.iterations is None and self.budget is None and self.timeout is None:
-            return ITERATIONS
+        """The limit of iterations. What nobody said is none where something else ends the call."""
+        others = (self.budget, self.target, self.ftol, self.xtol, self.timeout)
+        if self.iterations is TEN and any(limit is not None for limit in others):
+            return None
         return self.iterations
 
     def require_mode(self, mode: str) -> None:

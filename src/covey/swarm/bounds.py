@@ -131,6 +131,8 @@ def _read(where: str, given: object, *, hard: bool) -> Range:
             raise ValueError(f"{where}: whole numbers beyond 2**53 cannot be told from their neighbours; use Real")
         return _checked(where, "integer", (given.lo, given.lo, given.hi, given.hi))
     if isinstance(given, Real):
+        if not isinstance(given.log, (bool, np.bool_)):
+            raise TypeError(f"{where}: log is True or False, not {given.log!r}")
         start = (given.lo, given.hi) if given.init is None else given.init
         if isinstance(start, str) or not hasattr(start, "__len__") or len(start) != 2:
             raise ValueError(f"{where}: init is the pair (init_lo, init_hi), not {given.init!r}")

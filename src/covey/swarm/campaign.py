@@ -190,8 +190,8 @@ class Campaign:
         seed, in_flight, planned = self.seed, arguments.in_flight, None
         if arguments.budget is not None:
             planned = max(1, arguments.budget // self.group_count)
-        elif arguments.iterations is not None and size is not None:
-            planned = arguments.iterations * size
+        elif arguments.most_iterations is not None and size is not None:
+            planned = arguments.most_iterations * size
         if found is not None:
             # What the call leaves open is as it was. So is the plan: a longer call must not make it another search.
             identity = found["identity"]
@@ -248,6 +248,7 @@ class Campaign:
         except KeyboardInterrupt:
             place.stop_all()
             loop.absorb()
+            run.take_candidates()
             if not np.isfinite(run.best.values).any():
                 raise
             return "interrupted"
@@ -262,12 +263,7 @@ class Campaign:
                     f"{self.label}: no candidate for the best was evaluated noise={run.problem.noise} times more "
                     f"before {limit}: set that farther, or give less noise"
                 )
-            first = f"; the first that raised:\n{faults.first_error}" if faults.first_error else ""
-            limits = f"; for {run.total - faults.total} a constraint was NaN or infinite" * (faults.total < run.total)
-            raise BadFitness(
-                f"{self.label}: {run.total} evaluations gave no finite number that could be the best ({faults.raised} "
-                f"raised, {faults.nan} were NaN, {faults.infinite} infinite{limits}){first}"
-            )
+            raise run.tally.nothing(run.total)
         if faults.raised:
             said = "" if run.tally.first is None else run.tally.first.said
             warnings.warn(
@@ -276,10 +272,18 @@ class Campaign:
                 RuntimeWarning,
                 stacklevel=6,
             )
+        company = run.tally.company
+        if company.is_bad and company.lost is not None:
+            warnings.warn(
+                f"{self.label}: each call with several particles raised ({company.lost.said}), and each particle had "
+                "to be called for itself: a function of one particle wants vectorized=False",
+                RuntimeWarning,
+                stacklevel=6,
+            )
         problem = run.problem
         return Result(
             columns=run.found(), fitness=run.best.values.copy(), history=run.history, evaluations=run.total,
             seconds=run.elapsed, stopped_because=reason, workers_used=len(evaluator.who), faults=faults,
-            seed=problem.seed, feasible=run.best.violations <= 0.0, algorithm=problem.algorithm_name,
-            mode=self.mode, minimize=self.minimize,
+            seed=problem.seed, feasible=run.best.violations <= 0.0, confirmed=run.confirmed.copy(),
+            algorithm=problem.algorithm_name, mode=self.mode, minimize=self.minimize,
         )

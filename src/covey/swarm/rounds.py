@@ -69,8 +69,8 @@ class Rounds:
                 violations = None if outcome.violations is None else outcome.violations[mine]
                 values = outcome.values[mine]
                 run.count(group, len(values))
-                if run.problem.noise is None:
-                    run.offer(group, positions[mine], values, violations, run.told(values, violations))
+                offer = run.offer if run.problem.noise is None else run.note
+                offer(group, positions[mine], values, violations, run.told(values, violations))
 
     def restore(self, state: dict[str, Any]) -> None:
         """Goes on from a checkpoint."""
@@ -99,6 +99,9 @@ class Rounds:
         told = found.values if found.clean else run.told(found.values, found.violations)
         confirmed = None
         if run.problem.noise is not None:
+            for group, span in zip(active, spans, strict=True):
+                violations = None if found.violations is None else found.violations[span]
+                run.note(group, positions[span], found.values[span], violations, told[span])
             confirmed = self._confirm(active, spans, found, told)
         self._evaluator.partial = []
         self._under_way = positions, groups

@@ -209,7 +209,9 @@ class Stream:
         candidate = None if final else self._candidate(group, found, told)
         if candidate is not None and not self._may_confirm(group):
             candidate = None
-        if final:
+        if not final:
+            run.note(group, sent.positions, found.values, found.violations, told)
+        else:
             run.offer(group, sent.positions, found.values, found.violations, told)
         self._fresh[group].append(found)
         keep = np.arange(len(told)) != candidate
