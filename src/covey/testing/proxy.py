@@ -23,8 +23,11 @@ __all__ = ["Proxy"]
 
 # What is taken from one end at once: small, so that a slow link is slow evenly.
 _SIP = 16 << 10
-# What may be under way in one direction; a sender waits for room, as it would on a real link.
-_UNDER_WAY = 64
+# What may be under way in one direction, in sips; a sender waits for room, as it would on a real link.
+_UNDER_WAY = 16
+# What the kernel takes in for us. Its own choice is megabytes between two processes of one machine: a link with a rate
+# would be one with seconds of queue before it.
+_BUFFER = 128 << 10
 _PATIENCE = 10.0
 
 
@@ -60,6 +63,7 @@ class Proxy:
         # When each direction is free for the next bytes.
         self._free = {True: 0.0, False: 0.0}
         listener = socket.create_server(("127.0.0.1", 0))
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _BUFFER)
         self.address = f"tcp://127.0.0.1:{listener.getsockname()[1]}"
         self._loop = asyncio.new_event_loop()
         self._whole = asyncio.Event()
@@ -151,7 +155,7 @@ class Proxy:
         there = None
         try:
             await self._whole.wait()
-            back, there = await asyncio.open_connection(self._host, self._port)
+            back, there = await asyncio.open_connection(sock=await self._dial())
             self._writers[there] = True
             await asyncio.gather(self._move(reader, there, outward=True), self._move(back, writer, outward=False))
         except (OSError, asyncio.CancelledError):
@@ -163,6 +167,17 @@ class Proxy:
                     del self._writers[end]
                     end.transport.abort()
             self._lines.discard(line)
+
+    async def _dial(self) -> socket.socket:
+        line = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+        line.setblocking(False)
+        line.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _BUFFER)
+        try:
+            await self._loop.sock_connect(line, (self._host, self._port))
+        except BaseException:
+            line.close()
+            raise
+        return line
 
     async def _move(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, outward: bool) -> None:
         under_way: asyncio.Queue[tuple[float, bytes]] = asyncio.Queue(_UNDER_WAY)
