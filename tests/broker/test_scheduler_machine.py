@@ -12,21 +12,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from covey.broker.board import Board
 from covey.broker.records import Leaving, OrderKind, OrderRecord, Refusal, Ruling
-from wishes import (
-    BROKEN,
-    CANCELLED,
-    ERROR,
-    LIMITS,
-    LOST,
-    MAYBE_RAN,
-    ONCE,
-    POISONED,
-    SPLITTABLE,
-    TIMED_OUT,
-    VALUE,
-    Hand,
-    Wish,
-)
+from wishes import ERROR, LIMITS, LOST, MAYBE_RAN, ONCE, SPLITTABLE, VALUE, Hand, Wish
 
 
 class Anything(RuleBasedStateMachine):
@@ -135,19 +121,10 @@ class Anything(RuleBasedStateMachine):
         else:
             wish = self.leavers.pop(order.cargo, None) or self.of_away(order.cargo)
         assert order.cargo == wish.cargo
-        if order.status == POISONED:
-            assert wish.crashes >= LIMITS.crash_limit
-        elif order.status == BROKEN:
-            assert wish.splittable
-            assert wish.crashes == 1
-        elif order.status == LOST:
-            assert wish.losses >= LIMITS.loss_limit or wish.asker in self.away
-        elif order.status == MAYBE_RAN:
-            assert wish.once
+        wish.check_end(order.status, away=wish.asker in self.away)
+        if order.status == MAYBE_RAN:
             assert wish not in self.unbegun
             assert order.raised == wish.raised
-        else:
-            assert order.status in (CANCELLED, TIMED_OUT)
         self.forget(wish)
 
     def on_give_back(self, order: OrderRecord) -> None:
