@@ -8,9 +8,9 @@ import pytest
 from covey.client.options import NEEDS_GPU, TaskSettings, checked
 
 
-def settings(gpu_slots=0, **given):
+def settings(gpu_slots=0, may_come=False, **given):
     wishes = {"priority": None, "timeout": None, "retries": None, "gpu": None, **given}
-    return checked(TaskSettings(), count_gpus=lambda: gpu_slots, **wishes)
+    return checked(TaskSettings(), count_gpus=lambda: gpu_slots, may_come=may_come, **wishes)
 
 
 def test_nothing_given_changes_nothing():
@@ -93,3 +93,13 @@ def test_limits_of_one_call_make_it_travel_alone():
     assert settings(timeout=1).alone
     assert settings(retries=1).alone
     assert not settings(priority=1).alone
+
+
+def test_where_gpus_may_come_a_call_waits_and_that_is_said(caplog):
+    assert settings(gpu=0.5, may_come=True).share == 5000
+    assert caplog.messages == [
+        "options(gpu=0.5): the broker has no GPU slot yet; calls wait until a node with one joins"
+    ]
+    caplog.clear()
+    settings(gpu=1, gpu_slots=1, may_come=True)
+    assert caplog.messages == []
