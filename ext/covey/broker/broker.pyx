@@ -252,9 +252,10 @@ cdef class Broker:
 
     def read_news(self):
         """Empties `news_fd`."""
-        PyThread_acquire_lock(self.lock, 1)
-        wake_drain(&self.news_wake)
-        PyThread_release_lock(self.lock)
+        with nogil:
+            self._take()
+            wake_drain(&self.news_wake)
+            PyThread_release_lock(self.lock)
 
     @property
     def stopped(self):
@@ -264,9 +265,10 @@ cdef class Broker:
     def stop(self):
         """Ends `run`, in whatever thread it is."""
         self.stopping = True
-        PyThread_acquire_lock(self.lock, 1)
-        wake_ring(&self.loop_wake)
-        PyThread_release_lock(self.lock)
+        with nogil:
+            self._take()
+            wake_ring(&self.loop_wake)
+            PyThread_release_lock(self.lock)
 
     def take_orders(self):
         """What the keeper is to do: ("kill", pid, b""), ("setup", pid, the sealed error), ("leave", 0, b""), ("query", a
@@ -274,9 +276,10 @@ cdef class Broker:
         task takes, in 1/10,000, b"")."""
         cdef Errand* errand
         cdef list orders = []
-        PyThread_acquire_lock(self.lock, 1)
-        wake_drain(&self.errand_wake)
-        PyThread_release_lock(self.lock)
+        with nogil:
+            self._take()
+            wake_drain(&self.errand_wake)
+            PyThread_release_lock(self.lock)
         while True:
             with nogil:
                 self._take()
