@@ -31,7 +31,8 @@ class Asker:
     def knows(self, number: int) -> bool:
         """Whether a task of that function is taken."""
         self.tickets += 1
-        answers = self.say("TASKS", struct.pack("<QIIhBBBBBHIIQ", self.tickets, number, 0, 0, 5, 0, 0, 0, 0, 0, 0, 0, 0))
+        record = struct.pack("<QIIhBBBBBHIIQ", self.tickets, number, 0, 0, 5, 0, 0, 0, 0, 0, 0, 0, 0)
+        answers = self.say("TASKS", record)
         return not any(kind == KINDS["OUTCOMES"] for kind, _ in answers)
 
     def bring(self, number: int) -> None:

@@ -56,7 +56,11 @@ def test_cancelled_calls_do_not_run(client, gate, tmp_path):
     gate.wait_arrivals(2)
     mark = str(tmp_path / "ran")
     queued = [client.submit(open, f"{mark}{n}", "w") for n in range(50)]
+    totals = client._node.totals
+    wait_until(lambda: totals()["waiting"] + totals()["assigned"] == 52, totals)
     assert all(future.cancel() for future in queued)
+    # what is still assigned beyond the two that run is the slots' to give back
+    wait_until(lambda: totals()["waiting"] == 0, totals)
     gate.open()
     wait(held)
     assert client.submit(pow, 2, 3).result() == 8

@@ -342,8 +342,11 @@ cdef void _on_bye(Desk* self, int32_t peer, const RefuseRecord* record, Bale* ba
 cdef void _on_refusal(Desk* self, int32_t peer, const RefuseRecord* record, const char* text, double now) noexcept nogil:
     """The other end of a connection that we dialled will not have us."""
     cdef char why[200]
-    snprintf(why, sizeof(why), "%.*s", <int> min(record.length, <uint32_t> sizeof(why) - 1), text)
-    desk_farewell(self, peer, why, 0 if record.reason == WHO_ARE_YOU else REFUSED_PATIENCE)
+    cdef bint is_known = record.reason != WHO_ARE_YOU
+    snprintf(
+        why, sizeof(why), "%s%.*s", b"it turns us away: " if is_known else b"",
+        <int> min(record.length, <uint32_t> sizeof(why) - 1), text)
+    desk_farewell(self, peer, why, REFUSED_PATIENCE if is_known else 0)
     _drop_peer(self, peer, LEFT_LOST, now)
 
 
@@ -460,7 +463,9 @@ cdef void _receive(Desk* self, int32_t peer, int kind, Bale* bale, double now) n
     elif kind == REFUSE and count == 1 and desk_port_of(row) >= FIRST_DIAL:
         _on_refusal(self, peer, <RefuseRecord*> at, <const char*> at + sizeof(RefuseRecord), now)
     elif kind == STOP and asks and row.relays:
-        desk_add_errand(self, LEAVE, 0, NULL)
+        # A caller who is done ends his machines; a broker that he shares with others is none of them.
+        if not self.shared or desk_port_of(row) >= FIRST_DIAL:
+            desk_add_errand(self, LEAVE, 0, NULL)
     elif kind == BYE and count == 1 and row.state != STRANGER:
         _on_bye(self, peer, <RefuseRecord*> at, bale, now)
     elif count:

@@ -99,6 +99,7 @@ cdef struct Desk:
     uint32_t dying
     bint silent                     # some node was given up and is not forgotten yet
     bint closing
+    bint shared                     # many use this loop: only who was dialled by it may end it
     uint32_t questions              # of ours, so far
     uint64_t turned_away            # HELLOs refused
     char turned_why[256]            # who was refused last, and why, for people
