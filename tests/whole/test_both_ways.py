@@ -4,7 +4,7 @@
 import os
 import threading
 import time
-from concurrent.futures import wait
+from concurrent.futures import CancelledError, wait
 
 import numpy as np
 import pytest
@@ -134,3 +134,30 @@ def test_many_threads_share_a_client(client):
     for thread in threads:
         thread.join()
     assert sums == [4950] * 8
+
+
+def wait_for_ever(began):
+    open(began, "w").close()
+    threading.Event().wait()
+
+
+@pytest.mark.parametrize("turn", [1, 2])
+def test_what_runs_is_cancelled_by_force(client, tmp_path, turn):
+    futures = [client.submit(wait_for_ever, str(tmp_path / f"{turn}{number}")) for number in range(2)]
+    # Both slots are taken; they are killed and replaced, so that the second turn finds two as well.
+    wait_until(lambda: all(future.running() for future in futures), client.statistics)
+    assert not any(future.cancel() for future in futures)
+    for future in futures:
+        assert future.cancel(force=True)
+        assert future.cancel(force=True), "it is so already"
+        with pytest.raises(CancelledError):
+            future.result(0)
+    others = [client.submit(abs, -number) for number in range(20)]
+    assert [other.result(30) for other in others] == list(range(20))
+
+
+def test_force_changes_nothing_for_what_is_done(client):
+    future = client.submit(abs, -1)
+    assert future.result(30) == 1
+    assert not future.cancel(force=True)
+    assert future.result(0) == 1
