@@ -89,7 +89,7 @@ def times(client, count: int) -> list[float]:
 @pytest.mark.parametrize("count", [100_000, pytest.param(1_000_000, marks=pytest.mark.soak)])
 def test_t5_fuzzed_frames_from_a_peer_with_the_right_key(count: int, figures: Figures) -> None:
     # Whoever has a node's key may take tasks and be lost with them, and this one does so all the time.
-    with Flock(nodes=1, slots=1, loss_limit=1000) as flock:
+    with Flock(nodes=1, slots=1, loss_limit=1000, lease=2.0) as flock:
         file = ConnectionFile.read(flock.connection)
         client = flock.client()
         times(client, 200)

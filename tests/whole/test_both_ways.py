@@ -19,6 +19,8 @@ def client(request):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("COVEY_NATIVE", request.param)
         with covey.Client(max_cpu=2) as client:
+            # Or the second would come in the middle of some test, which would be taken to have left its socket behind.
+            wait_until(lambda: client.statistics().slots_up == 2, client.statistics)
             yield client
 
 
