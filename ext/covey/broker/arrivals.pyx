@@ -248,28 +248,36 @@ cdef void _on_outcomes(Desk* self, Peer* row, Bale* bale, double now) noexcept n
         i += 1
 
 
+cdef int32_t _whose(const Desk* self, uint64_t token, uint64_t* ticket) noexcept nogil:
+    """Who asked for the task of a token, and under which ticket; -1: nobody wants it any more, or its asker is away."""
+    cdef int32_t asker = -1
+    if not scheduler_find(self.scheduler, token, &asker, ticket) or asker < 0:
+        return -1
+    return self.asker_peers[asker]
+
+
 cdef void _on_started(Desk* self, Peer* row, const uint64_t token, double now) noexcept nogil:
-    cdef int32_t asker
     cdef uint64_t ticket
+    cdef int32_t peer
     cdef TicketRecord* record
     scheduler_on_started(self.scheduler, _place(self, row, token), token, now)
-    if scheduler_find(self.scheduler, token, &asker, &ticket) and asker >= 0:
-        record = <TicketRecord*> peers_record(
-            &self.peers, self.asker_peers[asker], STARTED, sizeof(TicketRecord))
+    peer = _whose(self, token, &ticket)
+    if peer >= 0:
+        record = <TicketRecord*> peers_record(&self.peers, peer, STARTED, sizeof(TicketRecord))
         if record != NULL:
             record.ticket = ticket
 
 
 cdef void _on_output(Desk* self, const OutputRecord* record) noexcept nogil:
-    cdef int32_t asker
     cdef OutputRecord copy = record[0]
     cdef uint64_t ticket
+    cdef int32_t peer
     cdef uint32_t i
     if record.ticket:
-        if scheduler_find(self.scheduler, record.ticket, &asker, &ticket) and asker >= 0:
+        peer = _whose(self, record.ticket, &ticket)
+        if peer >= 0:
             copy.ticket = ticket
-            peers_tell(
-                &self.peers, self.asker_peers[asker], OUTPUT, &copy, sizeof(copy), <const char*> (record + 1), record.length)
+            peers_tell(&self.peers, peer, OUTPUT, &copy, sizeof(copy), <const char*> (record + 1), record.length)
         return
     # Printed outside any task, by an initializer or a thread: every asker may want to see it.
     for i in range(self.peers.room):
@@ -285,8 +293,8 @@ cdef void _on_note(Desk* self, int32_t asker, const NoteRecord* record) noexcept
     if asker >= 0:
         doer = scheduler_where(self.scheduler, asker, record.ticket, &copy.ticket)
         to = self.doer_peers[doer] if doer >= 0 else -1
-    elif scheduler_find(self.scheduler, record.ticket, &asker, &copy.ticket) and asker >= 0:
-        to = self.asker_peers[asker]
+    else:
+        to = _whose(self, record.ticket, &copy.ticket)
     if to >= 0:
         peers_tell(&self.peers, to, NOTE, &copy, sizeof(copy), <const char*> (record + 1), record.length)
 
