@@ -12,7 +12,7 @@ from covey.broker.desk cimport (
 from covey.broker.inquiries cimport inquiries_on_answer, inquiries_on_query
 from covey.broker.peers cimport (
     ASKING, DIALLED_US, DOING, DYING, GREETING, STRANGER, Peer, peers_add, peers_close_batch, peers_find, peers_post,
-    peers_record, peers_remove, peers_tell)
+    peers_record, peers_remove, peers_tell, peers_touch)
 from covey.broker.relays cimport (
     relays_drain, relays_join_asker, relays_join_doer, relays_knows, relays_name, relays_offer, relays_on_credit, relays_on_welcome,
     relays_tell)
@@ -24,15 +24,16 @@ from covey.broker.scheduler cimport (
     scheduler_find, scheduler_on_asker_left, scheduler_on_cancel, scheduler_on_died_under, scheduler_on_doer_left,
     scheduler_on_given_back, scheduler_on_heard, scheduler_on_outcome, scheduler_on_retract, scheduler_on_started,
     scheduler_on_task, scheduler_where)
-from covey.link.pieces cimport pieces_join
+from covey.link.pieces cimport NOT_YET, WRONG, pieces_add, pieces_size
 from covey.link.post cimport letter_of_bale
-from covey.wire.bale cimport bale_drop, bale_hold
+from covey.link.transit cimport transit_on_taken
+from covey.wire.bale cimport Bale, bale_drop, bale_hold
 from covey.wire.protocol cimport (
     ANSWER, ASKER, BAD_FIELD, BAD_NAME, BAD_PYTHON, BAD_VERSION, BROKEN, BYE, CANCEL, CREDIT, DOER, FINAL, FORCE, FORGET, FUNCTION,
     GPU, HELD, HELLO, LEAVING, LOST, MAYBE_RAN, NOT_ALLOWED, NOTE, OTHER_VERSION, OUTCOMES, OUTPUT, PIECES, POISONED, QUERY,
-    REFUSE, REFUSED, RESOURCES, RETRACT, RETRACTED, SETUP_FAILED, STARTED, STOP, TASKS, WELCOME, WHO_ARE_YOU,
+    REFUSE, REFUSED, RESOURCES, RETRACT, RETRACTED, SETUP_FAILED, STARTED, STOP, TAKEN, TASKS, WELCOME, WHO_ARE_YOU,
     CancelRecord, CreditRecord, ForgetRecord, FunctionRecord, Header, HeldRecord, HelloRecord, NoteRecord, OutcomeRecord,
-    OutputRecord, RefuseRecord, RetractedRecord, TaskRecord, TicketRecord, WelcomeRecord, wire_check)
+    OutputRecord, RefuseRecord, RetractedRecord, TakenRecord, TaskRecord, TicketRecord, WelcomeRecord, wire_check)
 
 # Seconds before a peer that will not have us is dialled again.
 cdef double REFUSED_PATIENCE = 3.0
@@ -359,23 +360,34 @@ cdef void _on_refusal(Desk* self, int32_t peer, const RefuseRecord* record, cons
     _drop_peer(self, peer, LEFT_LOST, now)
 
 
+cdef int _piece(Desk* self, int32_t peer, Bale** bale) noexcept nogil:
+    """A part of a message has come. Once it is whole it stands in place of the part: its kind; PIECES before that."""
+    cdef TakenRecord* taken = <TakenRecord*> peers_record(&self.peers, peer, TAKEN, sizeof(TakenRecord))
+    cdef Bale* whole = NULL
+    cdef int joined
+    cdef int kind
+    if taken != NULL:
+        taken.bytes = pieces_size(bale[0])
+    joined = pieces_add(&self.peers.rows[peer].pieces, bale[0], &whole)
+    if joined == NOT_YET:
+        return PIECES
+    if joined == WRONG:
+        return BAD_FIELD
+    bale_drop(bale[0])
+    bale[0] = whole
+    kind = wire_check(whole.frames[0].data, whole.frames[0].size, whole.count - 1)
+    # Not in itself again.
+    return BAD_FIELD if kind == PIECES else kind
+
+
 cdef void arrivals_receive(
         Desk* self, const uint8_t* route, size_t route_size, int allowed, Bale* bale, double now) noexcept nogil:
     cdef int kind = wire_check(bale.frames[0].data, bale.frames[0].size, bale.count - 1)
     cdef int32_t peer = peers_find(&self.peers, route, route_size)
-    cdef Bale* whole
     cdef int place
-    if kind == PIECES:
-        whole = pieces_join(bale)
-        bale_drop(bale)
-        if whole == NULL:
-            self.malformed += 1
-            return
-        bale = whole
-        kind = wire_check(bale.frames[0].data, bale.frames[0].size, bale.count - 1)
-        # Not in itself again.
-        kind = BAD_FIELD if kind == PIECES else kind
     self.messages_in += 1
+    if kind == PIECES and peer >= 0 and self.peers.rows[peer].state != STRANGER:
+        kind = _piece(self, peer, &bale)
     if peer < 0:
         # A stranger may only introduce himself. One who thinks that he is known is told otherwise, once.
         if kind > 0 or kind == OTHER_VERSION:
@@ -400,7 +412,8 @@ cdef void arrivals_receive(
             for place in range(RESOURCES):
                 if self.peers.rows[peer].places[place] >= 0:
                     scheduler_on_heard(self.scheduler, self.peers.rows[peer].places[place], now)
-        _receive(self, peer, kind, bale, now)
+        if kind != PIECES:
+            _receive(self, peer, kind, bale, now)
     if peer >= 0 and self.peers.rows[peer].faults >= FAULTS_MAX and (
             kind < 0 or self.peers.rows[peer].state == ASKING or self.peers.rows[peer].state == DOING):
         # Not one who is no longer known and has yet to hear of it: what it sends meanwhile is no fault of its own.
@@ -475,6 +488,11 @@ cdef void _receive(Desk* self, int32_t peer, int kind, Bale* bale, double now) n
         # A caller who is done ends his machines; a broker that he shares with others is none of them.
         if not self.shared or desk_port_of(row) >= FIRST_DIAL:
             desk_add_errand(self, LEAVE, 0, NULL)
+    elif kind == TAKEN and row.state != STRANGER:
+        for i in range(count):
+            transit_on_taken(&row.transit, (<TakenRecord*> at)[i].bytes, now)
+        # The next pieces may go.
+        peers_touch(&self.peers, peer)
     elif kind == BYE and count == 1 and row.state != STRANGER:
         _on_bye(self, peer, <RefuseRecord*> at, bale, now)
     elif count:

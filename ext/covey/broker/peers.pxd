@@ -7,7 +7,9 @@ Not thread-safe. Ownership: a row owns everything it points to; `peer_remove` en
 """
 from libc.stdint cimport int32_t, uint8_t, uint32_t, uint64_t
 from covey.broker.catalogue cimport Catalogue
+from covey.link.pieces cimport Pieces
 from covey.link.post cimport Letter, LetterQueue
+from covey.link.transit cimport Transit
 from covey.wire.bale cimport Bale
 from covey.wire.buffer cimport Buffer
 from covey.wire.protocol cimport RESOURCES
@@ -63,6 +65,8 @@ cdef struct Peer:
     uint32_t batch_count
     int batch_kind
     LetterQueue outbox
+    Transit transit                 # to it, in pieces
+    Pieces pieces                   # from it
     bint touched
     int32_t next_touched            # in the list of peers that have something to send
     Catalogue functions             # asker: its number → our index
