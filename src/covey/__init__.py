@@ -46,6 +46,7 @@ if TYPE_CHECKING:
         SlotsWillNotStart,
         TaskLost,
         TaskTimeout,
+        WorkerDied,
     )
     from covey.slot.current import current
     from covey.swarm.call import maximize, minimize, optimize
@@ -78,6 +79,7 @@ __all__ = [
     "SlotsWillNotStart",
     "TaskLost",
     "TaskTimeout",
+    "WorkerDied",
     "__version__",
     "current",
     "distribute",

@@ -16,6 +16,7 @@ from covey.broker.records import Leaving, OrderKind, OrderRecord, Refusal, Rulin
 from covey.settings import Settings
 
 VALUE, ERROR, CANCELLED, POISONED, TIMED_OUT, LOST, BROKEN = range(1, 8)
+OUT_OF_MEMORY = 10
 SPLITTABLE = 1
 LIMITS = Settings(
     quantum=0.002, relay_quantum=0.004, lone_above=0.05, retract_after=0.001, lease=5.0, pause=1.0, first_guess=0.001,
@@ -36,6 +37,7 @@ class Wish:
     splittable: bool
     share: int = 0
     losses: int = 0
+    ooms: int = 0       # once memory ran out under it, no slot of ours has anything beside it
     alone: bool = field(default=False)      # it crashed twice: whoever has it has nothing else
 
 
@@ -87,8 +89,11 @@ class Anything(RuleBasedStateMachine):
             given = {
                 self.tokens[t].cargo for h in self.hands.values() for t in h.held
                 if t in self.tokens and self.current(t)}
-            waiting = [w for w in self.wishes.values() if w.cargo not in given]
+            waiting = [w for w in self.wishes.values() if w.cargo not in given and not w.ooms]
+            kept = any(w.ooms for w in self.wishes.values())
             for hand in self.hands.values():
+                if kept and not hand.relays:
+                    continue
                 if hand.capacity and not hand.held and not hand.barred and not self.used(hand.device):
                     assert not [w for w in waiting if w.needs >> hand.kind & 1], "work waits beside an idle doer"
 
@@ -112,11 +117,22 @@ class Anything(RuleBasedStateMachine):
         assert len(living) < hand.window
         assert hand.relays or not any(self.tokens[t].alone and self.current(t) for t in living)
         assert hand.relays or not (wish.alone and living)
+        assert hand.relays or not self.starving(besides=wish)
+        assert not wish.ooms or not (hand.relays or self.at_home())
         assert order.share == wish.share
         self.shares[order.token] = wish.share or 10_000
         hand.held.append(order.token)
         assert self.used(hand.device) <= 10_000
         self.tokens[order.token] = wish
+
+    def at_home(self) -> list[Wish]:
+        """What slots of ours have and is wanted."""
+        return [
+            self.tokens[t] for h in self.hands.values() if not h.relays for t in h.held
+            if t in self.tokens and self.current(t)]
+
+    def starving(self, besides: Wish) -> list[Wish]:
+        return [wish for wish in self.at_home() if wish.ooms and wish is not besides]
 
     def on_take_back(self, order: OrderRecord) -> None:
         hand = self.hands[order.doer]
@@ -145,6 +161,8 @@ class Anything(RuleBasedStateMachine):
         if self.leaving is Leaving.CRASHED:
             wish.crashes += 1
             wish.alone = wish.crashes >= 2
+        elif self.leaving is Leaving.OOM:
+            wish.ooms += 1
         else:
             wish.losses += 1
 
@@ -156,7 +174,9 @@ class Anything(RuleBasedStateMachine):
             assert wish.crashes >= LIMITS.crash_limit
         elif order.status == BROKEN:
             assert wish.splittable
-            assert wish.crashes == 1
+            assert wish.crashes + wish.ooms == 1
+        elif order.status == OUT_OF_MEMORY:
+            assert wish.ooms > LIMITS.oom_limit
         elif order.status == LOST:
             assert wish.losses >= LIMITS.loss_limit
         else:
@@ -417,20 +437,20 @@ class Anything(RuleBasedStateMachine):
         hand = self.hands.pop(doer)
         if reports:
             self.strays += hand.held
-        self.leaving = Leaving.LOST if hand.relays and why is Leaving.CRASHED else why
+        self.leaving = Leaving.LOST if hand.relays and why in (Leaving.CRASHED, Leaving.OOM) else why
         assert self.board.doer_left(doer, why, self.now) == 0
         for order in self.board.orders():
             if order.kind is OrderKind.BLAME:
                 assert order.doer == doer
                 assert order.token in hand.held
-                assert why in (Leaving.CRASHED, Leaving.LOST)
+                assert why in (Leaving.CRASHED, Leaving.LOST, Leaving.OOM)
             getattr(self, "on_" + order.kind.name.lower())(order)
         self.leaving = Leaving.LOST
         assert self.board.doer_left(doer, why, self.now) == Refusal.NO_SUCH
 
     @precondition(lambda self: any(hand.held for hand in self.hands.values()))
     @rule(
-        data=st.data(), why=st.sampled_from([Leaving.CRASHED, Leaving.CRASHED, Leaving.LOST]),
+        data=st.data(), why=st.sampled_from([Leaving.CRASHED, Leaving.CRASHED, Leaving.LOST, Leaving.OOM]),
         deaths=st.integers(1, 4))
     def slots_die_and_are_replaced(self, data: st.DataObject, why: Leaving, deaths: int) -> None:
         for _ in range(deaths):

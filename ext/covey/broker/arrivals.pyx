@@ -17,7 +17,7 @@ from covey.broker.relays cimport (
     relays_drain, relays_join_asker, relays_join_doer, relays_knows, relays_name, relays_offer, relays_on_credit, relays_on_welcome,
     relays_tell)
 from covey.broker.scheduler cimport (
-    ACCEPTED, DUPLICATE, LEFT_CRASHED, LEFT_KILLED, LEFT_LOST, LEFT_PLANNED, Cargo, Verdict, scheduler_doer_of,
+    ACCEPTED, DUPLICATE, LEFT_CRASHED, LEFT_KILLED, LEFT_LOST, LEFT_OOM, LEFT_PLANNED, Cargo, Verdict, scheduler_doer_of,
     scheduler_find, scheduler_on_asker_left, scheduler_on_cancel, scheduler_on_doer_left, scheduler_on_given_back,
     scheduler_on_heard, scheduler_on_outcome, scheduler_on_retract, scheduler_on_started, scheduler_on_task, scheduler_where)
 from covey.link.pieces cimport pieces_join
@@ -451,7 +451,8 @@ cdef void _begin_dying(Desk* self, Peer* row, double judged_at) noexcept nogil:
     self.dying += 1
 
 
-cdef void arrivals_slot_died(Desk* self, uint32_t pid, uint64_t token, const char* report, double now) noexcept nogil:
+cdef void arrivals_slot_died(
+        Desk* self, uint32_t pid, uint64_t token, bint starved, const char* report, double now) noexcept nogil:
     cdef Peer* row
     cdef uint32_t i
     for i in range(self.peers.room):
@@ -462,6 +463,7 @@ cdef void arrivals_slot_died(Desk* self, uint32_t pid, uint64_t token, const cha
             row.lost = False
             row.judged_at = now + LAST_WORDS
             row.died_under = token
+            row.starved = starved
             row.report = strdup(report)
 
 
@@ -473,12 +475,12 @@ cdef int _why_it_left(Desk* self, Peer* row, double now) noexcept nogil:
     if row.lost:
         return LEFT_LOST
     if row.died_under == UNKNOWN_TASK:
-        return LEFT_CRASHED
+        return LEFT_OOM if row.starved else LEFT_CRASHED
     # What ran is known exactly; it may have been finished, or cancelled, since.
     if row.died_under == NO_TASK or not scheduler_find(self.scheduler, row.died_under, &asker, &ticket):
         return LEFT_PLANNED
     scheduler_on_started(self.scheduler, row.index, row.died_under, now)
-    return LEFT_CRASHED
+    return LEFT_OOM if row.starved else LEFT_CRASHED
 
 
 cdef void arrivals_judge_the_dead(Desk* self, double now) noexcept nogil:

@@ -10,7 +10,7 @@ from libc.stdlib cimport calloc, realloc
 from libc.string cimport memcpy, memset, strdup, strlen
 
 from covey.broker.bodies cimport BodyRow
-from covey.broker.desk cimport NO_TASK, Blame, Desk, desk_cargo_done, desk_forget_blames, desk_kill
+from covey.broker.desk cimport NO_TASK, WORK_BEGAN, Blame, Desk, desk_add_errand, desk_cargo_done, desk_forget_blames, desk_kill
 from covey.broker.peers cimport DOING, DYING, Peer, peers_close_batch, peers_record, peers_tell
 from covey.broker.relays cimport relays_on_drained
 from covey.broker.scheduler cimport (
@@ -62,6 +62,9 @@ cdef void _assign(Desk* self, const Order* order) noexcept nogil:
     cdef Bale* bale = <Bale*> order.cargo.bale
     cdef unsigned char* at
     cdef TaskRecord* task
+    if self.awaited and not row.relays:
+        self.awaited = False
+        desk_add_errand(self, WORK_BEGAN, 0, NULL)
     if <uint32_t> order.function >= row.known_room or not row.known[order.function]:
         _send_body(self, peer, order.function)
     if bale.count > 1:

@@ -6,8 +6,8 @@ from covey.broker.agenda cimport agenda_put, task_stamp
 from covey.broker.orders cimport DISMISS, TAKE_BACK, Order
 from covey.broker.tables cimport (
     ASKED, BY_DEVICE, BY_SHARE, CONDEMNED, CONFIRMED, DEEP, DISMISSED, DRAINING, EMPTY, GHOST, KEEPING,
-    LONE, NOWHERE, PARTLY, QUEUED, RELAYS,
-    RUNNING, SHRUNK, SLICED, SOLO, SPLITS, STALLED, TICKS_A_SECOND, TIMED, TIMEOUT, DoerRow, Pool, TaskRow, links_push_back,
+    LASTING, LONE, NOWHERE, PARTLY, QUEUED, RELAYS,
+    RUNNING, SHRUNK, SLICED, SOLO, STALLED, TICKS_A_SECOND, TIMED, TIMEOUT, DoerRow, Pool, TaskRow, kept_out, links_push_back,
     links_push_front, links_remove, order_new, task_free, tasks_push_back, tasks_push_front, tasks_remove, token_of,
     units_of)
 from covey.wire.protocol cimport WHOLE_SHARE
@@ -52,7 +52,7 @@ cdef void doer_take(Scheduler* self, int32_t doer, int32_t task, double now) noe
     cdef TaskRow* row = &self.tasks[task]
     tasks_push_back(self.tasks, &holder.head, &holder.tail, task)
     row.doer = doer
-    row.marks &= SPLITS
+    row.marks &= LASTING
     holder.assigned += 1
     holder.backlog += row.cost
     self.askers[row.asker].assigned += 1
@@ -87,7 +87,7 @@ cdef void doer_drop(Scheduler* self, int32_t task, double now) noexcept nogil:
             doer_answered(self, task)
         if row.marks & TIMED:
             self.timed -= 1
-        row.marks &= SPLITS
+        row.marks &= LASTING
     if row.state != QUEUED:
         _count(self, holder, row, -1)
         holder.progress = now
@@ -102,6 +102,8 @@ cdef void doer_drop(Scheduler* self, int32_t task, double now) noexcept nogil:
         self.askers[row.asker].assigned -= 1
     if holder.assigned == 0:
         holder.marks &= <uint8_t> ~SOLO
+    if self.loner == task:
+        self.loner = -1
     row.doer = -1
 
 
@@ -228,7 +230,7 @@ cdef int _place_by_units(const Scheduler* self, const DoerRow* row) noexcept nog
 
 
 cdef inline int _place_of(const Scheduler* self, const DoerRow* row, int32_t doer) noexcept nogil:
-    if row.marks & (DRAINING | CONDEMNED | SOLO) or self.pools[row.kind].reserved == doer:
+    if row.marks & (DRAINING | CONDEMNED | SOLO) or self.pools[row.kind].reserved == doer or kept_out(self, row):
         return NOWHERE
     if row.counting and row.assigned == row.running:
         return _place_by_units(self, row)

@@ -1,15 +1,15 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """See endings.pxd, the contents page."""
-from libc.stdint cimport uint8_t
+from libc.stdint cimport uint8_t, uint32_t
 
 from covey.broker.doers cimport doer_ask, doer_bar, doer_drop, doer_haunt, doer_settle
-from covey.broker.orders cimport BLAME, END, GIVE_BACK, KILL, LEFT_CRASHED, LEFT_LOST, LEFT_PLANNED, REVOKE, Order
+from covey.broker.orders cimport BLAME, END, GIVE_BACK, KILL, LEFT_CRASHED, LEFT_LOST, LEFT_OOM, LEFT_PLANNED, REVOKE, Order
 from covey.broker.shares cimport share_add, share_charge, share_remove
 from covey.broker.tables cimport (
-    ASKED, CONDEMNED, CONFIRMED, GHOST, QUEUED, RELAYS, RUNNING, SPLITS, SUSPECT, WANTED, DoerRow, List, TaskRow,
-    flags_of, order_new, task_free, tasks_push_back, tasks_remove, token_of)
+    ASKED, CONDEMNED, CONFIRMED, GHOST, MOST_HUNGER, QUEUED, RELAYS, RUNNING, SPLITS, SUSPECT, WANTED, DoerRow, List,
+    TaskRow, flags_of, hunger_grow, hunger_of, order_new, task_free, tasks_push_back, tasks_remove, token_of)
 from covey.broker.tickets cimport ticket_remove
-from covey.wire.protocol cimport BROKEN, LOST, POISONED
+from covey.wire.protocol cimport BROKEN, LOST, OUT_OF_MEMORY, POISONED
 
 cdef enum:
     SUSPECT_FROM = 2            # crashes after which a task may not share a doer
@@ -78,7 +78,10 @@ cdef void task_give_back(Scheduler* self, int32_t task) noexcept nogil:
 cdef void task_withdraw(Scheduler* self, int32_t task) noexcept nogil:
     cdef List* suspects
     cdef int needs
-    if self.tasks[task].state == SUSPECT:
+    if self.tasks[task].state == SUSPECT and hunger_of(&self.tasks[task]):
+        tasks_remove(self.tasks, &self.hungry.head, &self.hungry.tail, task)
+        self.hungry.length -= 1
+    elif self.tasks[task].state == SUSPECT:
         needs = self.tasks[task].needs
         suspects = &self.lines[needs].suspects
         tasks_remove(self.tasks, &suspects.head, &suspects.tail, task)
@@ -92,6 +95,11 @@ cdef void task_withdraw(Scheduler* self, int32_t task) noexcept nogil:
 cdef int task_wait(Scheduler* self, int32_t task, bint front) noexcept nogil:
     cdef TaskRow* row = &self.tasks[task]
     cdef List* suspects
+    if hunger_of(row):
+        tasks_push_back(self.tasks, &self.hungry.head, &self.hungry.tail, task)
+        self.hungry.length += 1
+        row.state = SUSPECT
+        return 0
     if row.crashes < SUSPECT_FROM:
         return share_add(self, task, front)
     suspects = &self.lines[row.needs].suspects
@@ -161,6 +169,16 @@ cdef void _blame(Scheduler* self, int32_t task, int why) noexcept nogil:
         else:
             task_return(self, task)
             return
+    elif why == LEFT_OOM:
+        before = hunger_of(row)
+        hunger_grow(row)
+        if before == 0 and row.crashes == 0 and row.marks & SPLITS:
+            task_end(self, task, BROKEN, False)
+        elif before >= min(self.limits.oom_limit, <uint32_t> MOST_HUNGER):
+            task_end(self, task, OUT_OF_MEMORY, False)
+        else:
+            task_return(self, task)
+            return
     else:
         row.losses += row.losses < 255
         if row.losses < self.limits.loss_limit:
@@ -176,12 +194,14 @@ cdef void doer_unload(Scheduler* self, int32_t doer, int why, double now) noexce
     cdef int32_t at = holder.head
     cdef int32_t before
     cdef int state
-    if why == LEFT_CRASHED and holder.marks & RELAYS:
+    if (why == LEFT_CRASHED or why == LEFT_OOM) and holder.marks & RELAYS:
         # The end of a loop is no crash of what its slots ran.
         why = LEFT_LOST
-    blaming = why == LEFT_CRASHED or why == LEFT_LOST
+    blaming = why == LEFT_CRASHED or why == LEFT_OOM or why == LEFT_LOST
     if why == LEFT_CRASHED:
         self.crashes += 1
+    elif why == LEFT_OOM:
+        self.ooms += 1
     elif why == LEFT_LOST:
         self.losses += 1
     while blaming and at >= 0 and self.tasks[at].state != QUEUED:

@@ -23,9 +23,9 @@ from covey.broker.endings cimport (
     task_unrun, task_wait, task_withdraw)
 from covey.broker.tables cimport (
     ASKED, BY_DEVICE, BY_SHARE, CONDEMNED,
-    CONFIRMED, DISMISSED, DRAINING, GHOST, KEEPING, KINDS, LEASE, LONGEST, MASKS, QUEUED, RELAYS, RUNNING,
+    CONFIRMED, DISMISSED, DRAINING, GHOST, KEEPING, KINDS, LEASE, LONGEST, MASKS, MOST_HUNGER, QUEUED, RELAYS, RUNNING,
     SPLITS, STALLED, TICKS_A_SECOND, WANTED, AskerRow, DoerRow, FunctionRow, TaskRow, asker_free, asker_known, asker_new,
-    device_row, doer_free, doer_known, doer_new, function_row, order_new, steady, tables_free, tables_new, task_free, task_new,
+    device_row, doer_free, doer_known, doer_new, function_row, hunger_of, order_new, steady, tables_free, tables_new, task_free, task_new,
     task_of, token_of)
 from covey.broker.tickets cimport ticket_add, ticket_find
 from covey.broker.validate cimport validate
@@ -80,6 +80,14 @@ cdef int scheduler_on_asker_left(Scheduler* self, int32_t asker, double now) noe
                 task_end(self, at, CANCELLED, True)
                 task_free(self, at)
             at = following
+    at = self.hungry.head
+    while at >= 0:
+        following = self.tasks[at].next
+        if self.tasks[at].asker == asker:
+            task_withdraw(self, at)
+            task_end(self, at, CANCELLED, True)
+            task_free(self, at)
+        at = following
     # An asker has no list of what it has at doers: leaving is rare, and such a list would cost every task.
     for i in range(self.doer_used):
         if row.assigned == 0:
@@ -409,6 +417,12 @@ cdef int scheduler_find(Scheduler* self, uint64_t token, int32_t* asker, uint64_
     return 1
 
 
+cdef bint scheduler_may_starve(const Scheduler* self, uint64_t token) noexcept nogil:
+    cdef int32_t task = task_of(self, token)
+    return task >= 0 and self.tasks[task].state == RUNNING and (
+        hunger_of(&self.tasks[task]) < min(self.limits.oom_limit, <uint32_t> MOST_HUNGER))
+
+
 cdef int32_t scheduler_where(const Scheduler* self, int32_t asker, uint64_t ticket, uint64_t* token) noexcept nogil:
     cdef int32_t task = ticket_find(self, asker, ticket) if asker_known(self, asker) else -1
     if task < 0 or self.tasks[task].doer < 0:
@@ -441,7 +455,7 @@ cdef bint scheduler_next_order(Scheduler* self, Order* order) noexcept nogil:
 
 
 cdef bint scheduler_has_waiting(const Scheduler* self) noexcept nogil:
-    return (self.wanted | self.suspected) != 0
+    return (self.wanted | self.suspected) != 0 or self.hungry.length != 0
 
 
 cdef uint64_t scheduler_capacity(const Scheduler* self, int kind) noexcept nogil:
@@ -460,6 +474,7 @@ cdef void scheduler_totals(Scheduler* self, Totals* totals) noexcept nogil:
     cdef uint32_t i
     cdef int k
     memset(totals, 0, sizeof(Totals))
+    totals.waiting = self.hungry.length
     for k in range(MASKS):
         totals.waiting += self.lines[k].waiting + self.lines[k].suspects.length
     for k in range(KINDS):
@@ -475,6 +490,7 @@ cdef void scheduler_totals(Scheduler* self, Totals* totals) noexcept nogil:
     totals.retried = self.retried
     totals.crashes = self.crashes
     totals.losses = self.losses
+    totals.ooms = self.ooms
     totals.retracted = self.retracted
     totals.given_back = self.given_back
     totals.doers = self.doer_count

@@ -9,6 +9,7 @@ May not know: what a good decision is. Lists here have an order, but no meaning.
 
     a task stands in   a lane of its asker (shares)     WAITING
                        the suspects of its needs        SUSPECT
+                       the hungry                       SUSPECT
                        the queue of a doer (doers)      RUNNING or GHOST, then QUEUED behind them
     a doer stands in   one of its pool's places         EMPTY, PARTLY, LONE, DEEP, or NOWHERE
                        its pool's laden doers           if something waits there that may be asked back
@@ -33,7 +34,7 @@ cdef enum:
 cdef enum:
     FREE = 0
     WAITING = 1
-    SUSPECT = 2                 # waits for a doer of its own, because slots died under it
+    SUSPECT = 2                 # waits for a doer of its own, because slots died under it, or for its whole machine
     QUEUED = 3                  # at a doer, believed to wait there
     RUNNING = 4                 # at a doer, believed to run
     GHOST = 5                   # believed to run, but nobody wants it: it only holds its place
@@ -45,6 +46,9 @@ cdef enum:
     TIMED = 4                   # the agenda has an entry for this attempt
     SPLITS = 16                 # the task's SPLITTABLE flag; stays whatever doer has it
     WANTED = 8                  # its asker wants it back, and has no answer yet; such a task is ASKED
+    HUNGER = 64                 # times that memory ran out under it, in the two highest bits: a row has no byte left
+    MOST_HUNGER = 3
+    LASTING = 16 | 192          # what a task keeps wherever it goes: SPLITS, and its hunger
 
 # Marks of a doer.
 cdef enum:
@@ -62,6 +66,12 @@ cdef enum:
     WHOLLY = 0                  # each task takes one
     BY_SHARE = 1                # a loop's GPUs: a task takes its share of one
     BY_DEVICE = 2               # a slot on a GPU that has others: one task at a time, and the shares of all on it are bounded
+
+# Whether the machine is kept for one task.
+cdef enum:
+    CROWDED = 0                 # no
+    EMPTYING = 1                # no slot of ours gets anything, because all of them are to be idle
+    ALONE = 2                   # one has a task that memory ran out under, the others still get nothing
 
 # Place of a doer.
 cdef enum:
@@ -239,6 +249,9 @@ cdef struct Scheduler:
     Line lines[MASKS]
     uint8_t wanted              # a bit for each mask in whose lanes something waits
     uint8_t suspected           # and in whose suspects
+    List hungry                 # what is to run alone on this machine, because memory ran out under it
+    int32_t loner               # of those, the one that a slot has now; -1
+    uint8_t solitude            # CROWDED, EMPTYING, ALONE
     # The agenda: a binary heap; entries may be out of date, and are checked when they are due.
     Due* dues
     uint32_t due_room
@@ -258,6 +271,7 @@ cdef struct Scheduler:
     uint64_t losses
     uint64_t retracted
     uint64_t given_back
+    uint64_t ooms
     uint64_t decisions
 
 cdef Scheduler* tables_new(const Limits* limits) noexcept nogil
@@ -290,6 +304,17 @@ cdef inline int32_t task_of(const Scheduler* self, uint64_t token) noexcept nogi
     if self.tasks[task].state == FREE or self.tasks[task].birth != (<uint32_t> (token >> 32) & 0xffffff):
         return -1
     return <int32_t> task
+
+# How often memory ran out under a task.
+cdef inline uint8_t hunger_of(const TaskRow* row) noexcept nogil:
+    return row.marks // HUNGER
+
+cdef inline void hunger_grow(TaskRow* row) noexcept nogil:
+    row.marks += HUNGER if hunger_of(row) < MOST_HUNGER else 0
+
+# Whether a doer gets nothing because the machine is kept for one task. What a loop has is on another machine.
+cdef inline bint kept_out(const Scheduler* self, const DoerRow* row) noexcept nogil:
+    return self.solitude != CROWDED and not row.marks & RELAYS
 
 # What a task takes of a GPU.
 cdef inline uint32_t units_of(const TaskRow* row) noexcept nogil:

@@ -69,6 +69,8 @@ cdef Scheduler* tables_new(const Limits* limits) noexcept nogil:
     self.doer_free = -1
     self.asker_free = -1
     self.tick = -1.0
+    self.loner = -1
+    _list_init(&self.hungry)
     for i in range(MASKS):
         _list_init(&self.lines[i].suspects)
     for i in range(KINDS):

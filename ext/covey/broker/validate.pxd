@@ -23,7 +23,8 @@ from covey.broker.tables cimport Scheduler
 #   14  timed attempts are counted and in the agenda; the agenda is a heap; a loop's are not timed
 #   15  a solo doer holds one task and is no loop, a reserved one is alive and may get something
 #   16  a ghost has no asker, everything else has one that lives
-#   17  what is wanted back is asked back from a doer; what is at no doer has no marks but SPLITS
+#   17  what is wanted back is asked back from a doer; what is at no doer has no marks but lasting ones
 #   18  a kind's capacity is the sum over the doers that may get something; a device counts once
 #   19  the shares of what runs on a device, or at a loop's GPUs, are counted exactly, and are no more than there is
+#   20  the hungry are linked both ways, counted, and all of them have hungered; who is alone is the only one that a slot has
 cdef int validate(const Scheduler* self) noexcept nogil

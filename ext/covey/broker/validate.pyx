@@ -4,9 +4,9 @@ from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t
 
 from covey.broker.agenda cimport task_stamp
 from covey.broker.tables cimport (
-    ASKED, BY_DEVICE, BY_SHARE, CONDEMNED, DEEP, DRAINING, EMPTY, FREE, GHOST, KEEPING, KINDS, LEASE, LONE, MASKS, NOWHERE, PARTLY,
-    PLACES, QUEUED, RELAYS, SHRUNK, SLICED, SOLO, SPLITS, STALLED, SUSPECT, TIMED, TIMEOUT, WAITING, WANTED, AskerRow, DoerRow,
-    Device, Due, Lane, Line, List, Pool, Share, TaskRow, asker_known, doer_known, units_of)
+    ALONE, ASKED, BY_DEVICE, BY_SHARE, CONDEMNED, DEEP, DRAINING, EMPTY, FREE, GHOST, KEEPING, KINDS, LASTING, LEASE, LONE, MASKS, NOWHERE,
+    PARTLY, PLACES, QUEUED, RELAYS, SHRUNK, SLICED, SOLO, STALLED, SUSPECT, TIMED, TIMEOUT, WAITING, WANTED, AskerRow, DoerRow,
+    Device, Due, Lane, Line, List, Pool, Share, TaskRow, asker_known, doer_known, hunger_of, kept_out, units_of)
 from covey.wire.protocol cimport GPU, WHOLE_SHARE
 from covey.broker.tickets cimport ticket_count, ticket_find
 
@@ -53,7 +53,7 @@ cdef int _tasks(const Scheduler* self) noexcept nogil:
             return 7
         if row.marks & WANTED and (not row.marks & ASKED or row.state == GHOST):
             return 17
-        if row.marks & ~SPLITS and row.state < QUEUED:
+        if row.marks & ~LASTING and row.state < QUEUED:
             return 17
         timed += (row.marks & TIMED) != 0
         if row.state != GHOST:
@@ -225,7 +225,8 @@ cdef bint _stands(const Scheduler* self, int32_t doer) noexcept nogil:
     cdef const DoerRow* row = &self.doers[doer]
     cdef uint64_t left
     cdef bint barred = (
-        row.marks & (DRAINING | CONDEMNED | SOLO) != 0 or row.capacity == 0 or self.pools[row.kind].reserved == doer)
+        row.marks & (DRAINING | CONDEMNED | SOLO) != 0 or row.capacity == 0 or self.pools[row.kind].reserved == doer
+        or kept_out(self, row))
     if barred:
         return row.place == NOWHERE
     if row.counting == BY_DEVICE:
@@ -377,6 +378,34 @@ cdef int _devices(const Scheduler* self) noexcept nogil:
     return 0
 
 
+# Those who wait for the whole machine, and the one that has it.
+cdef int _solitude(const Scheduler* self, uint64_t* placed) noexcept nogil:
+    cdef uint32_t count = 0
+    cdef uint32_t i
+    cdef int32_t before = -1
+    cdef int32_t at = self.hungry.head
+    while at >= 0:
+        if count > self.task_count or self.tasks[at].prev != before:
+            return 20
+        if self.tasks[at].state != SUSPECT or not hunger_of(&self.tasks[at]):
+            return 20
+        count += 1
+        before = at
+        at = self.tasks[at].next
+    if before != self.hungry.tail or count != self.hungry.length:
+        return 20
+    placed[0] += count
+    if self.loner < 0:
+        return 0
+    if self.solitude != ALONE or not hunger_of(&self.tasks[self.loner]):
+        return 20
+    for i in range(self.doer_used):
+        if self.doers[i].alive and not self.doers[i].marks & RELAYS and self.doers[i].assigned and (
+                self.tasks[self.loner].doer != <int32_t> i or self.doers[i].assigned != 1):
+            return 20
+    return 0
+
+
 cdef int validate(const Scheduler* self) noexcept nogil:
     cdef uint64_t placed = 0
     cdef uint32_t i
@@ -388,6 +417,9 @@ cdef int validate(const Scheduler* self) noexcept nogil:
         wrong = _line(self, k, &placed)
         if wrong:
             return wrong
+    wrong = _solitude(self, &placed)
+    if wrong:
+        return wrong
     for k in range(KINDS):
         wrong = _pool(self, k)
         if wrong:

@@ -98,7 +98,7 @@ cdef enum TaskFlag:
 cdef enum CancelFlag:
     FORCE = 1                   # even if it runs: the slot under it is killed and replaced
 
-# Status of an outcome: how the task ended.
+# Status of an outcome: how the task ended. Behind a tab, a line an attempt may say how many bytes its slot had at most.
 cdef enum Status:
     VALUE = 1                   # the payload is the value
     ERROR = 2                   # the payload is the user's exception
@@ -108,7 +108,8 @@ cdef enum Status:
     LOST = 6                    # too many machines were lost under it; payload: a UTF-8 line an attempt
     BROKEN = 7                  # a SPLITTABLE task whose slot died; payload: a UTF-8 line an attempt
     REFUSED = 8                 # no doer may take it; payload: a UTF-8 reason
-    LAST_STATUS = 8
+    OUT_OF_MEMORY = 10          # memory ran out under it too often; payload: a UTF-8 line an attempt
+    LAST_STATUS = 10
 
 # Stream in OUTPUT.
 cdef enum Stream:

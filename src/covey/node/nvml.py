@@ -13,7 +13,7 @@ from typing import Any
 
 from covey.node.devices import Card, Gpu
 
-__all__ = ["read_cards"]
+__all__ = ["memory_held", "read_cards"]
 
 
 def read_cards(nvml: Any) -> list[Card]:
@@ -23,6 +23,21 @@ def read_cards(nvml: Any) -> list[Card]:
         return list(_cards(nvml))
     finally:
         nvml.nvmlShutdown()
+
+
+def memory_held(nvml: Any, uuid: str, pid: int) -> int | None:
+    """The bytes that a process holds on the device, 0 where it is not told how many; None: it has nothing there."""
+    nvml.nvmlInit()
+    try:
+        for process in nvml.nvmlDeviceGetComputeRunningProcesses(nvml.nvmlDeviceGetHandleByUUID(uuid)):
+            if process.pid == pid:
+                return int(process.usedGpuMemory or 0)
+    except nvml.NVMLError:
+        # Not every device tells.
+        pass
+    finally:
+        nvml.nvmlShutdown()
+    return None
 
 
 def _cards(nvml: Any) -> Iterator[Card]:

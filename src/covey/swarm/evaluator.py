@@ -25,7 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from covey.codec.culprit import maybe_not_picklable
-from covey.errors import CoveyError, NotPicklable, PoisonTask
+from covey.errors import CoveyError, NotPicklable, WorkerDied
 from covey.swarm.chunks import ends_of, tasks_of
 from covey.swarm.evaluation import Evaluation, Outcome
 from covey.swarm.faults import Tally
@@ -43,7 +43,7 @@ WHOLE = 4096
 TRIAL = 0.02
 # A wait is made of pieces of this length: Python may miss a Ctrl-C that comes just before it sleeps.
 ATTENTIVE = 0.3
-# Not the fitness's doing; PoisonTask, which is one of covey's, is.
+# Not the fitness's doing; WorkerDied, which is one of covey's, is.
 NOT_THE_FITNESS = (CoveyError, BrokenExecutor, CancelledError)
 
 
@@ -338,7 +338,7 @@ class Evaluator:
         """What a future of the evaluation holds, errors of the fitness forgiven if that is the policy."""
         try:
             outcome: Outcome = future.result()
-        except PoisonTask as error:
+        except WorkerDied as error:
             if not self._evaluation.forgiving:
                 raise
             return self._forgiven(count, error)
