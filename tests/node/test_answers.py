@@ -51,7 +51,7 @@ class PretendedNode:
 
     def totals(self) -> dict[str, int]:
         return {"waiting": 5, "assigned": 4, "running": 3, "accepted": self.finished, "ended": 1, "retried": 0,
-                "crashes": 0, "losses": 0, "askers": 2}
+                "crashes": 0, "losses": 0, "ooms": 0, "askers": 2}
 
 
 @dataclass

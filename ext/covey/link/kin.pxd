@@ -9,8 +9,8 @@ one that calls; where there is no /proc none is found. Whoever takes the mark ou
 leaves the session, has hidden it on purpose.
 """
 
-# Kills those whose environment began with `mark` in it, and those of `session` but its leader; -1: no session. How many.
-cdef int kin_kill(const char* mark, int session) noexcept nogil
+# Kills those whose environment began with `mark` in it, and those of the `sessions` but their leaders. How many.
+cdef int kin_kill(const char* mark, const int* sessions, int count) noexcept nogil
 # The node is gone: nobody is left to read a result. Ends this process with its group and, unless the mark is NULL, all that
 # have it.
 cdef void kin_die(const char* mark) noexcept nogil

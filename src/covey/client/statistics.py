@@ -28,6 +28,7 @@ class Statistics:
         ended: tasks that ended without running to their end: cancelled, poisoned, timed out, lost.
         retried: how often a task was tried again after it raised.
         crashes: slots that died while a task ran in them.
+        ooms: slots that were ended while a task ran in them, because memory ran out.
         retracted: tasks that were taken back from a busy slot and given to an idle one.
         decisions: how often a task was given to a slot.
     """
@@ -44,6 +45,7 @@ class Statistics:
     crashes: int = 0
     retracted: int = 0
     decisions: int = 0
+    ooms: int = 0
 
     def __str__(self) -> str:
         up = "" if self.slots_up is None else f", {self.slots_up} up"
@@ -71,4 +73,5 @@ def statistics_of(slots: int, unfinished: int, totals: Mapping[str, int] | None)
         crashes=totals["crashes"],
         retracted=totals["retracted"],
         decisions=totals["decisions"],
+        ooms=totals["ooms"],
     )

@@ -112,6 +112,7 @@ class Keeper:
         self._broken = False
         self._look_at: float | None = None  # when memory is looked at; None: not before somebody works
         self._adopts = False
+        self._unswept: list[int] = []  # slots that were reaped while closing, as it is done for all of them at once
         self._dead_with_gpu: list[tuple[float, Seat, int]] = []  # and when it is asked what they have left behind
         self._poll = select.poll()
 
@@ -202,8 +203,9 @@ class Keeper:
             for child in self._children.values():
                 child.kill(None)
                 child.reap(self._host, sweep=False)
+                self._unswept.append(child.pid)
             self._children.clear()
-            self._launcher.sweep()
+            self._launcher.sweep(self._unswept)
             self._reap_orphans()
             with self._lock:
                 self._let_go()
@@ -229,7 +231,10 @@ class Keeper:
     def _bury(self, descriptor: int) -> None:
         child = self._children.pop(descriptor)
         self._poll.unregister(descriptor)
-        ending = child.reap(self._host, self._kills, sweep=not self._is_closing())
+        closing = self._is_closing()
+        ending = child.reap(self._host, self._kills, sweep=not closing)
+        if closing:
+            self._unswept.append(child.pid)
         self._reap_orphans()
         report = ending.report()
         self._loop.slot_died(

@@ -17,7 +17,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from covey.link.kin import kill_kin
@@ -90,7 +90,7 @@ class Child:
         # Before the pid is given back to the kernel: afterwards it may name another group.
         _kill_group(self.pid)
         if sweep:
-            kill_kin(self.kin, self.pid)
+            kill_kin(self.kin, (self.pid,))
         code, peak = None, 0
         # ChildProcessError: SIGCHLD is ignored here, or somebody waits for every child of the process.
         with contextlib.suppress(ChildProcessError):
@@ -144,7 +144,7 @@ class Launcher:
         stderr = _copy_or_null(2)
         self._started += 1
         kin = f"{self.kin}{self._started};"
-        inherited = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * _RSS_UNIT
+        inherited = _peak_of_us()
         numbers = (seat.number, seat.kind, seat.device, os.getpid(), self._lifeline, stderr, mark)
         try:
             process = subprocess.Popen(
@@ -175,9 +175,10 @@ class Launcher:
             os.close(mark)
             raise
 
-    def sweep(self) -> None:
-        """Kills what the slots that this started have left running, wherever it has gone."""
-        kill_kin(self.kin.encode())
+    def sweep(self, pids: Sequence[int]) -> None:
+        """Kills what the slots that this started have left running, wherever it has gone. `pids`: of slots reaped
+        without a sweep."""
+        kill_kin(self.kin.encode(), pids)
 
     def close(self) -> None:
         """Lets go of the lifeline: a slot that still lives exits."""
@@ -197,6 +198,10 @@ class Launcher:
 def _limit() -> str:
     memory = available_memory()
     return f"{memory.because} is {in_mib(memory.total)}" if memory.total else ""
+
+
+def _peak_of_us() -> int:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * _RSS_UNIT
 
 
 def _interpreter() -> str:

@@ -8,6 +8,7 @@ May not know: clients, futures, what a task is. Guarantees: `start` returns at o
 process, descriptor or file of the node is left; a forked child holds nothing of it and closes nothing of it.
 """
 
+import functools
 import logging
 import os
 import sys
@@ -35,7 +36,7 @@ from covey.settings import Settings
 if TYPE_CHECKING:
     from covey.broker.loop import Loop
 
-__all__ = ["BrokerLoop", "LocalNode"]
+__all__ = ["BrokerLoop", "LocalNode", "tell_leftovers"]
 
 _log = logging.getLogger("covey.node")
 
@@ -138,7 +139,7 @@ class LocalNode:
             )
             self._keeper = Keeper(
                 seats, launcher, self._loop, self._tell_broken, on_leave, on_word, self.settings.slots_per_gpu,
-                MemoryWatch(kept.max_rss), _tell_leftovers if "pynvml" in sys.modules else None,
+                MemoryWatch(kept.max_rss), _leftovers_teller(),
             )
             on_alone = None if seats else self._tell_broken
             self.machines = Machines(self._native_loop(), on_alone, on_news) if links else None
@@ -272,10 +273,16 @@ class LocalNode:
             tell(error)
 
 
-def _tell_leftovers(seat: Seat, pid: int) -> None:
-    """Asks NVML, which was asked for the GPUs when the node was made, so that nobody's driver is woken for this."""
+def _leftovers_teller() -> Callable[[Seat, int], None] | None:
+    # Only where NVML was asked for the GPUs when the node was made: nobody's driver is woken for this.
+    nvml = sys.modules.get("pynvml")
+    return None if nvml is None else functools.partial(tell_leftovers, nvml)
+
+
+def tell_leftovers(nvml: Any, seat: Seat, pid: int) -> None:
+    """Tells the log if a slot that is dead still holds memory of its GPU."""
     assert seat.gpu is not None
-    held = memory_held(sys.modules["pynvml"], seat.gpu.uuid, pid)
+    held = memory_held(nvml, seat.gpu.uuid, pid)
     if held is not None:
         how_much = in_mib(held) if held else "some"
         _log.warning(
