@@ -62,7 +62,8 @@ def test_a_slot_in_a_group_of_200_megabytes(tmp_path: Path, native: str) -> None
     with memory_group(200 << 20) as group:
         done = subprocess.run(
             [sys.executable, script, group, tmp_path / "fifo"],
-            env={**os.environ, "COVEY_NATIVE": native}, capture_output=True, text=True, timeout=120)
+            env={**os.environ, "COVEY_NATIVE": native, "PYTHONPATH": ":".join(map(os.path.abspath, sys.path))},
+            capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
     told = json.loads(done.stdout)
     assert (told["kind"], told["oom"]) == ("WorkerDied", True)

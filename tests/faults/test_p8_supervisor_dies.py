@@ -41,7 +41,7 @@ if __name__ == "__main__":
 def test_kill_9(tmp_path: Path, native: str) -> None:
     script, note = tmp_path / "caller.py", tmp_path / "note"
     script.write_text(CALLER)
-    path = f"{Path(__file__).parent}:{os.environ.get('PYTHONPATH', '')}"
+    path = ":".join([str(Path(__file__).parent), *map(os.path.abspath, sys.path)])
     with subprocess.Popen(
         [sys.executable, script, note],
         # Its run directory outlives it, until somebody else makes his in the same place.
