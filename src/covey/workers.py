@@ -11,6 +11,7 @@ leave nothing behind.
 from __future__ import annotations
 
 import sys
+import threading
 
 from covey import settings as settings_module
 from covey.keys.pairs import fingerprint_of
@@ -49,12 +50,16 @@ def funworker(
 
     >>> covey.funworker(max_cpu=2)                          # doctest: +SKIP
     """
+    if threading.current_thread() is not threading.main_thread():
+        # Python hands signals to no other.
+        raise RuntimeError("a worker ends at Ctrl-C or SIGTERM, so it serves in the main thread of its program only: "
+                           "call it there, or start a worker script as a process of its own")
     settings = settings_module.read()
     limits = SlotLimits.checked("funworker", max_tasks_per_slot, slot_max_rss)
     offer = detect_offer(max_cpu=max_cpu, max_gpu=max_gpu, limit=settings.max_cpu)
     if offer.cpus == 0 and not offer.gpus:
         raise ValueError("a worker with max_cpu=0 and no GPU could run nothing: give it at least one of them")
-    if named_pipe:
+    if named_pipe is not None and named_pipe is not False:
         if port is not None:
             raise ValueError("a worker listens at a port or at a named pipe: give one of them")
         pipe = pipe_address(named_pipe)

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """A task under which memory ran out: once more, alone on its machine, and then no more."""
-from covey.broker.records import Leaving
-from stage import BROKEN, ERROR, SPLITTABLE, Stage, kinds
+import pytest
 
-OUT_OF_MEMORY = 10
+from covey.broker.records import Leaving
+from stage import BROKEN, ERROR, MAYBE_RAN, ONCE, OUT_OF_MEMORY, SPLITTABLE, Stage, kinds
 
 
 def starved(stage: Stage, **how: int) -> tuple[int, int]:
@@ -156,12 +156,106 @@ def test_a_bundle_is_handed_back() -> None:
     assert [o.status for o in stage.leave(doer, Leaving.OOM)] == [0, BROKEN]
 
 
-def test_the_limit_is_a_setting() -> None:
-    stage = Stage(oom_limit=0)
+@pytest.mark.parametrize("limit", [0, 1, 5])
+def test_the_limit_is_a_setting(limit: int) -> None:
+    stage = Stage(oom_limit=limit)
+    doer = stage.doer()
+    (ticket,) = stage.tasks()
+    for _ in range(limit):
+        stage.decide()
+        assert kinds(stage.leave(doer, Leaving.OOM)) == ["BLAME"]
+        doer = stage.doer()
+    assert stage.assigned() == [(ticket, doer)]
+    assert [o.status for o in stage.leave(doer, Leaving.OOM)] == [0, OUT_OF_MEMORY]
+
+
+def test_what_must_run_only_once_is_not_tried_again() -> None:
+    stage = Stage()
+    doer = stage.doer()
+    (ticket,) = stage.tasks(flags=ONCE)
+    (order,) = stage.decide()
+    assert not stage.board.may_starve(order.token)
+    blame, end = stage.leave(doer, Leaving.OOM)
+    assert (blame.why, end.ticket, end.status) == (Leaving.OOM, ticket, MAYBE_RAN)
+    stage.doer()
+    assert stage.assigned() == []
+
+
+def test_one_whose_asker_takes_no_results_keeps_nobody_waiting() -> None:
+    stage = Stage()
+    other = stage.doer()
+    (busy,) = stage.tasks()
+    (running,) = stage.decide()
+    ticket, doer = starved(stage)
+    assert stage.assigned() == [], "the machine is kept for it"
+    stage.board.asker_held(stage.asker, True)
+    (late,) = stage.tasks(asker=stage.board.asker_joined(stage.now))
+    assert stage.assigned() == [(late, doer)]
+    (second,) = stage.orders
+    stage.outcome(running)
+    stage.outcome(second)
+    assert stage.assigned() == []
+    stage.board.asker_held(stage.asker, False)
+    ((alone, where),) = stage.assigned()
+    assert (alone, where in (other, doer)) == (ticket, True)
+    assert busy == running.ticket
+
+
+def test_one_that_waits_for_its_machine_ends_with_the_link_of_its_asker() -> None:
+    stage = Stage()
+    stage.doer()
+    stage.tasks()
+    stage.decide()
+    _, doer = starved(stage)
+    assert stage.assigned() == []
+    stage.board.asker_away(stage.asker, stage.now)
+    stage.check()
+    assert kinds(stage.orders) == ["END"]
+    (late,) = stage.tasks(asker=stage.board.asker_joined(stage.now))
+    assert stage.assigned() == [(late, doer)]
+
+
+def test_one_that_is_alone_stays_so_when_another_adopts_it() -> None:
+    stage = Stage()
+    starved(stage)
+    other = stage.doer()
+    (order,) = stage.decide()
+    stage.board.asker_away(stage.asker, stage.now)
+    stage.check()
+    assert not stage.board.may_starve(order.token), "who is away is tried nothing again"
+    asker = stage.board.asker_joined(stage.now)
+    assert stage.board.adopted(order.token, asker, 77) == 0
+    (late,) = stage.tasks(asker=asker)
+    assert stage.assigned() == []
+    assert [(o.asker, o.ticket, o.status) for o in stage.leave(order.doer, Leaving.OOM)][1:] == [
+        (asker, 77, OUT_OF_MEMORY)]
+    assert stage.assigned() == [(late, other)]
+
+
+def test_one_that_runs_for_an_asker_who_is_away_is_not_tried_again() -> None:
+    stage = Stage()
     doer = stage.doer()
     stage.tasks()
     stage.decide()
-    assert [o.status for o in stage.leave(doer, Leaving.OOM)] == [0, OUT_OF_MEMORY]
+    stage.board.asker_away(stage.asker, stage.now)
+    stage.check()
+    assert kinds(stage.leave(doer, Leaving.OOM)) == ["BLAME", "END"]
+    stage.doer()
+    assert stage.assigned() == []
+
+
+def test_who_rests_meanwhile_keeps_nobody_waiting() -> None:
+    stage = Stage()
+    ticket, _ = starved(stage, retries=1, retry_wait_ms=500)
+    stage.doer()
+    (order,) = stage.decide()
+    stage.outcome(order, status=ERROR)
+    (late,) = stage.tasks()
+    assert [given for given, _ in stage.assigned()] == [late]
+    stage.outcome(stage.orders[0])
+    assert [given for given, _ in stage.assigned(after=0.6)] == [ticket], "alone, still"
+    assert stage.orders[0].retries == 0
+    assert stage.leave(stage.orders[0].doer, Leaving.OOM)[1].raised == 1
 
 
 def test_an_error_of_its_own_leaves_it_alone_the_next_time_too() -> None:

@@ -11,7 +11,7 @@ import pytest
 from covey.client.bundles import AHEAD
 from covey.client.mapping import Feeder
 from covey.client.options import TaskSettings
-from covey.errors import ClientClosed, NotPicklable, PoisonTask
+from covey.errors import ClientClosed, NotPicklable, PoisonTask, TaskLost
 from handposter import HandPoster, hand_map
 
 
@@ -229,14 +229,15 @@ def test_a_broken_bundle_unordered(desk):
     assert sorted(results) == list(range(0, 18, 2))
 
 
-def test_the_item_that_kills_is_the_one_that_is_poisoned(desk):
+@pytest.mark.parametrize("kind", [PoisonTask, TaskLost])
+def test_the_item_that_kills_is_the_one_that_is_poisoned(desk, kind):
     results = hand_map(desk, double, (x for x in range(9)), chunksize=3)
     desk.kill(desk.posted[1])
     assert [next(results) for _ in range(4)] == [0, 2, 4, 6]
     guilty = next(task for task in desk.posted if task.items == [4])
     if guilty in desk.waiting:
-        desk.kill(guilty, PoisonTask("double()", ("slot 2 died", "slot 1 died again")))
-    with pytest.raises(PoisonTask) as caught:
+        desk.kill(guilty, kind("double()", ("slot 2 died", "slot 1 died again")))
+    with pytest.raises(kind) as caught:
         next(results)
     assert caught.value.attempts == ("slot 1 died", "slot 2 died", "slot 1 died again")
     assert any("item 4 of a map" in note for note in caught.value.__notes__)
@@ -287,10 +288,11 @@ def test_a_closed_client_ends_an_endless_map(desk):
 
 
 def test_settings_travel_with_every_bundle(desk):
-    settings = TaskSettings(priority=3, retries=2, timeout=1.5)
+    settings = TaskSettings(priority=3, retries=2, retry_wait=0.5, timeout=1.5, once=True)
     list(hand_map(desk, double, range(3), settings=settings, chunksize=1))
     for task in desk.posted:
         assert (task.settings["priority"], task.settings["retries"], task.settings["timeout"]) == (3, 2, 1.5)
+        assert (task.settings["retry_wait"], task.settings["flags"] & 2) == (0.5, 2)
 
 
 def test_what_cannot_be_iterated_over_is_named(desk):

@@ -44,6 +44,8 @@ def test_another_python_is_refused_by_name(lab: Lab) -> None:
     node = lab.beta.listening()
     said = refusal(answer(lab, lab.beta, hello(ASKER, python=PYTHON + 1), keys_of(lab, "client")) or b"")
     assert "Python is another minor version" in said
+    here, there = (".".join(map(str, divmod(python, 256))) for python in (PYTHON, PYTHON + 1))
+    assert f"({there} calls {here})" in said
     node.wait_said("another minor version", deadline=5.0)
 
 

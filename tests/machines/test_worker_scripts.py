@@ -55,6 +55,14 @@ def test_finished_leaves_the_workers_running(lab: Lab) -> None:
     assert worker.stop() == 0
 
 
+def test_a_worker_in_a_thread_is_refused_in_words(lab: Lab) -> None:
+    program = lab.beta.script(
+        "import threading, covey\nthreading.Thread(target=covey.funworker, kwargs={'max_cpu': 1}).start()\n")
+    program.wait_said("serves in the main thread of its program only")
+    assert program.wait_end() == 0
+    assert not pids_marked()
+
+
 def test_one_that_is_absent_is_named_while_the_others_work(lab: Lab) -> None:
     lab.beta.worker()
     absent = {

@@ -16,14 +16,15 @@ from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy, strcmp
 
 from covey.broker.arrivals cimport (
-    arrivals_judge_the_dead, arrivals_receive, arrivals_slot_died, arrivals_unreachable)
+    arrivals_judge_the_dead, arrivals_receive, arrivals_settle, arrivals_slot_died, arrivals_unreachable)
 from covey.broker.departures cimport departures_carry_out
 from covey.broker.desk cimport (
     ANSWERED, ASKED_US, KILL_SLOT, LEAVE, SHARE_SOUGHT, UNKNOWN_TASK, WORK_BEGAN, Errand, desk_errand_done, desk_free, desk_init,
     desk_next_errand, desk_port_of, desk_say_bye, desk_stop_nodes, desk_stop_slots)
 from covey.broker.inquiries cimport inquiries_answer, inquiries_ask
-from covey.broker.peers cimport DOING, DYING, ROUTE_MAX, Peer, peers_next_touched
+from covey.broker.peers cimport DOING, DYING, ROUTE_MAX, Peer, peers_find, peers_next_touched
 from covey.broker.relays cimport relays_drain, relays_leave, relays_next_time, relays_tell
+from covey.broker.returns cimport returns_purge
 from covey.broker.scheduler cimport (
     Limits, Totals, scheduler_decide, scheduler_load, scheduler_may_starve, scheduler_next_time, scheduler_totals, scheduler_validate)
 from covey.link.post cimport Letter, clock_now, letter_frames, queue_take
@@ -37,6 +38,8 @@ cdef class Broker:
 
     def __cinit__(self, settings, *more):
         cdef Limits limits
+        # Whatever fails below, `__dealloc__` follows; a bell that was never made must not close descriptor 0.
+        self.loop_wake.ends[0] = self.errand_wake.ends[0] = self.news_wake.ends[0] = -1
         limits.quantum = settings.quantum
         limits.lone_above = settings.lone_above
         limits.retract_after = settings.retract_after
@@ -50,6 +53,8 @@ cdef class Broker:
         limits.oom_limit = settings.oom_limit
         limits.slots_per_gpu = settings.slots_per_gpu
         limits.relay_quantum = settings.relay_quantum
+        limits.retry_wait_limit = settings.retry_wait_limit
+        limits.seed = int.from_bytes(os.urandom(8), "little")
         self.lock = PyThread_allocate_lock()
         if self.lock == NULL or wake_init(&self.loop_wake) < 0 or wake_init(&self.errand_wake) < 0 or (
                 wake_init(&self.news_wake) < 0):
@@ -61,6 +66,9 @@ cdef class Broker:
         self.desk.python = <uint16_t> (sys.version_info[0] << 8 | sys.version_info[1])
         self.desk.pid = <uint32_t> os.getpid()
         self.desk.beat_every = settings.beat_every
+        self.desk.keep_for = settings.keep_for
+        self.desk.outbox_bytes = settings.outbox_bytes
+        self.desk.name_base = int.from_bytes(os.urandom(8), "little")
 
     def __dealloc__(self):
         desk_free(&self.desk)
@@ -86,6 +94,8 @@ cdef class Broker:
     cdef void _pump(self, double now) noexcept nogil:
         if self.desk.dying or self.desk.silent:
             arrivals_judge_the_dead(&self.desk, now)
+        if self.desk.deferred != NULL:
+            arrivals_settle(&self.desk, now)
         scheduler_decide(self.desk.scheduler, now)
         departures_carry_out(&self.desk, now)
         relays_tell(&self.desk, now)
@@ -102,7 +112,14 @@ cdef class Broker:
             for i in range(self.desk.peers.room):
                 if self.desk.peers.rows[i].state == DYING and self.desk.peers.rows[i].judged_at < when:
                     when = self.desk.peers.rows[i].judged_at
-        return when
+        return min(when, returns_purge(&self.desk, now))
+
+    def settle(self, double seconds):
+        """For so long, tasks that may have begun elsewhere wait until the doers that come back have said what they hold: for
+        a broker that follows another one."""
+        PyThread_acquire_lock(self.lock, 1)
+        self.desk.settled_at = clock_now() + seconds
+        PyThread_release_lock(self.lock)
 
     def expect_slot(self, uint32_t number, uint32_t pid):
         """The node has started this process; its HELLO will say so too, which is all that is needed."""
@@ -313,7 +330,7 @@ cdef class Broker:
             "retracted": totals.retracted, "doers": totals.doers - desk.dying,
             "askers": totals.askers, "decisions": totals.decisions, "functions": functions,
             "bodies_sent": desk.bodies_sent, "malformed": desk.malformed, "messages_in": desk.messages_in,
-            "messages_out": desk.messages_out,
+            "messages_out": desk.messages_out, "adopted": desk.adopted,
         }
 
     def slots(self):
@@ -411,7 +428,7 @@ cdef class Broker:
         PyThread_release_lock(self.lock)
 
     def pump(self):
-        """Decides, and returns (seconds until it wants to decide again or None, [(peer, route, frames) to send])."""
+        """Decides, and returns (seconds until it wants to be called again or None, [(route, frames) to send])."""
         cdef double now = clock_now()
         cdef double when
         cdef int32_t peer
@@ -426,19 +443,24 @@ cdef class Broker:
                 route = (<const char*> self.desk.peers.rows[peer].route)[2:self.desk.peers.rows[peer].route_size]
                 letter = queue_take(&self.desk.peers.rows[peer].outbox)
                 while letter != NULL:
-                    letters.append((peer, route, letter_frames(letter)))
+                    letters.append((route, letter_frames(letter)))
                     self.desk.messages_out += 1
                     letter = queue_take(&self.desk.peers.rows[peer].outbox)
                 peer = peers_next_touched(&self.desk.peers)
-            when = self._next_time(now)
+            # Whoever waits at the bell next would not hear of a stop whose ring was drained above.
+            when = now if self.stopping else self._next_time(now)
         finally:
             PyThread_release_lock(self.lock)
         return None if when == INFINITY else max(0.0, when - now), letters
 
-    def unreachable(self, int32_t peer):
-        """The socket knows no such peer any more."""
+    def unreachable(self, bytes route not None):
+        """The socket knows no such peer any more; who has left since the letter was written is known to be gone."""
+        cdef bytes key = b"\0\0" + route
+        cdef int32_t peer
         PyThread_acquire_lock(self.lock, 1)
-        arrivals_unreachable(&self.desk, peer, clock_now())
+        peer = peers_find(&self.desk.peers, <const uint8_t*> PyBytes_AS_STRING(key), PyBytes_GET_SIZE(key))
+        if peer >= 0:
+            arrivals_unreachable(&self.desk, peer, clock_now())
         PyThread_release_lock(self.lock)
 
 

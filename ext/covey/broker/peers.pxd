@@ -40,6 +40,7 @@ cdef struct Peer:
     uint32_t faults                 # malformed messages so far
     uint32_t birth                  # how often the row was used, to know one that has become another's
     uint32_t inquiries              # questions without an answer: of an asker to us, or ours to a doer
+    bint held                       # an asker that does not take its results: see desk_weigh
     bint draining                   # a doer that is to leave when it has nothing more
     uint8_t dismissed               # 1 << kind for each of its places that holds nothing more
     double judged_at                # DYING: when its tasks are given to others

@@ -126,9 +126,10 @@ cdef void peers_touch(PeerTable* self, int32_t peer) noexcept nogil:
 cdef int32_t peers_next_touched(PeerTable* self) noexcept nogil:
     cdef int32_t peer = self.touched
     if peer >= 0:
+        # While it counts as touched: the letter that this makes must not put it into the list a second time.
+        peers_close_batch(self, peer, 0, NULL)
         self.touched = self.rows[peer].next_touched
         self.rows[peer].touched = False
-        peers_close_batch(self, peer, 0, NULL)
     return peer
 
 

@@ -8,6 +8,7 @@ from libc.string cimport memcmp, memcpy, memset, strlen
 from covey.broker.desk cimport desk_farewell
 from covey.broker.peers cimport (
     ASKING, DOING, GREETING, HOST_MAX, peers_add, peers_record, peers_tell)
+from covey.broker.returns cimport returns_tell_held
 from covey.broker.scheduler cimport (
     LEFT_PLANNED, scheduler_capacity, scheduler_load, scheduler_on_asker_joined, scheduler_on_doer_joined, scheduler_on_doer_left,
     scheduler_on_doer_resized, scheduler_on_drain)
@@ -127,6 +128,7 @@ cdef void relays_on_welcome(Desk* self, int32_t peer, const WelcomeRecord* welco
         # What has joined us since our HELLO was told to those who had welcomed us by then.
         if relays_join_asker(self, peer, now) == 0:
             _tell_offer(self, peer)
+            returns_tell_held(self, peer, now)
     elif relays_knows(self, name, length):
         desk_farewell(self, peer, b"a node of its name is connected already, most likely itself under another address", REFUSED_PATIENCE)
     else:

@@ -6,7 +6,8 @@ that is not enough, nothing here ever will be, and its caller can be told so.
 
 No slot of ours gets anything until all of them are idle, then one gets the task, and the others nothing before that has
 ended. Then everybody else has a turn, though others wait to be alone: nobody who needs little waits for more than one of
-those who need much, nor one of those for more than what runs already. Slots of other machines are not concerned.
+those who need much, nor one of those for more than what runs already. Slots of other machines are not concerned. For a
+task whose asker is held nobody waits.
 
 May not know: why memory ran out, and how much there is.
 """

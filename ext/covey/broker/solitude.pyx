@@ -38,7 +38,7 @@ cdef inline bint _may_have(const DoerRow* row) noexcept nogil:
     return row.alive and row.capacity > 0 and not row.marks & (RELAYS | DRAINING | CONDEMNED)
 
 
-# The first hungry task for which there is a slot; one whose kind of slot is gone keeps nobody waiting.
+# The first hungry task that a slot may have now; one whose kind of slot is gone, or whose asker is held, keeps nobody waiting.
 cdef int32_t _first(const Scheduler* self) noexcept nogil:
     cdef uint8_t kinds = 0
     cdef int32_t task = self.hungry.head
@@ -46,7 +46,7 @@ cdef int32_t _first(const Scheduler* self) noexcept nogil:
     for i in range(self.doer_used):
         if _may_have(&self.doers[i]):
             kinds |= <uint8_t> (1 << self.doers[i].kind)
-    while task >= 0 and not self.tasks[task].needs & kinds:
+    while task >= 0 and (not self.tasks[task].needs & kinds or self.askers[self.tasks[task].asker].held):
         task = self.tasks[task].next
     return task
 

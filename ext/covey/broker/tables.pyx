@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """See tables.pxd, the contents page."""
+from libc.stdint cimport UINT32_MAX
 from libc.stdlib cimport calloc, free, malloc, realloc
 from libc.string cimport memset
 
@@ -71,6 +72,7 @@ cdef Scheduler* tables_new(const Limits* limits) noexcept nogil:
     self.tick = -1.0
     self.loner = -1
     _list_init(&self.hungry)
+    _list_init(&self.resting)
     for i in range(MASKS):
         _list_init(&self.lines[i].suspects)
     for i in range(KINDS):
@@ -93,6 +95,7 @@ cdef void tables_free(Scheduler* self) noexcept nogil:
     for i in range(KINDS):
         free(self.pools[i].heap)
     free(self.tasks)
+    free(self.tries)
     free(self.buckets)
     free(self.doers)
     free(self.place_links)
@@ -140,6 +143,31 @@ cdef void task_free(Scheduler* self, int32_t task) noexcept nogil:
     row.chain = self.task_free
     self.task_free = task
     self.task_count -= 1
+
+
+cdef int try_note(Scheduler* self, int32_t task, uint32_t wait_ms) noexcept nogil:
+    cdef uint32_t known = self.try_room
+    cdef void* bigger
+    if <uint32_t> task >= known:
+        bigger = _grown(self.tries, &self.try_room, <uint32_t> task + 1, sizeof(TryRow), False)
+        if bigger == NULL:
+            return -1
+        self.tries = <TryRow*> bigger
+        # No row has that birth.
+        memset(self.tries + known, 0xff, (self.try_room - known) * sizeof(TryRow))
+    self.tries[task].birth = self.tasks[task].birth
+    self.tries[task].wait_ms = wait_ms
+    self.tries[task].raised = 0
+    self.tries[task].hunger = 0
+    return 0
+
+
+cdef uint32_t hunger_grow(Scheduler* self, int32_t task) noexcept nogil:
+    self.tasks[task].marks |= HUNGRY
+    if try_of(self, task) == NULL and try_note(self, task, 0) < 0:
+        return UINT32_MAX
+    self.tries[task].hunger += self.tries[task].hunger < 255
+    return self.tries[task].hunger
 
 
 cdef int32_t doer_new(Scheduler* self) noexcept nogil:

@@ -26,7 +26,8 @@ from covey.link.post cimport Letter, letter_frames
 from covey.link.wake cimport wake_drain
 from covey.wire.bale cimport Bale, bale_drop, bale_of_buffers, bale_views
 from covey.wire.protocol cimport (
-    BROKEN, BYE, CANCELLED as WAS_CANCELLED, ERROR, LOG, LOST, NOTE, OUTCOMES, OUTPUT, OUT_OF_MEMORY, POISONED, REFUSE, STARTED,
+    BROKEN, BYE, CANCELLED as WAS_CANCELLED, ERROR, LOG, LOST, MAYBE_RAN, NOTE, OUTCOMES, OUTPUT, OUT_OF_MEMORY, POISONED,
+    REFUSE, STARTED,
     TIMED_OUT, VALUE, Header, NoteRecord, OutcomeRecord, OutputRecord, RefuseRecord, TicketRecord)
 
 
@@ -426,6 +427,8 @@ cdef object _failure(FutureCore future, int status, bytes payload):
         return errors.WorkerDied(_label(future), lines, True, peak)
     if status == LOST:
         return errors.TaskLost(_label(future), lines)
+    if status == MAYBE_RAN:
+        return errors.MaybeRan(_label(future), lines)
     if status == TIMED_OUT:
         return errors.TaskTimeout(f"{_label(future)} ran longer than its time limit, and its slot was stopped")
     if status == WAS_CANCELLED:

@@ -30,7 +30,7 @@ from covey.client.bundles import Sizer
 from covey.client.exchange import Exchange
 from covey.client.inline import InlineRunner
 from covey.client.mapping import Feeder, ordered, unordered, zipped
-from covey.client.options import NEEDS_CPU, NEEDS_GPU, Options, TaskSettings, checked
+from covey.client.options import NEEDS_CPU, NEEDS_GPU, Options, TaskSettings
 from covey.client.progress import maybe_progress
 from covey.client.results import Results
 from covey.client.statistics import Statistics, statistics_of
@@ -249,6 +249,9 @@ class Client(Exchange, Executor):
         priority: int | None = None,
         timeout: float | None = None,
         retries: int | None = None,
+        retry_on: type[BaseException] | tuple[type[BaseException], ...] | None = None,
+        retry_wait: float | None = None,
+        on_lost: str | None = None,
         gpu: float | None = None,
     ) -> Options:
         """A view of this client whose tasks carry settings; it has submit, map and imap_unordered.
@@ -257,17 +260,22 @@ class Client(Exchange, Executor):
             priority: among the tasks of this client a higher one goes first; 0 is the default.
             timeout: seconds that a call may run; then its slot is killed and the call raises TaskTimeout.
             retries: how often a call that raised is tried again.
+            retry_on: after which exceptions: a type, or a tuple of types. None: any Exception.
+            retry_wait: seconds of rest before the first retry, doubled for each further one, up to a minute; of each
+                rest a random part is kept, so that calls which failed together do not come back together. 0: none.
+            on_lost: "retry" runs a call again whose slot died or whose machine was lost. "fail" never does: where it
+                may have begun, it raises MaybeRan.
             gpu: 1 for a slot that has a GPU, 0.25 for one on a GPU that up to four such calls share.
 
         >>> import covey
         >>> with covey.Client(inline=True) as client:
-        ...     client.options(priority=5, retries=2).submit(pow, 2, 3).result()
+        ...     client.options(priority=5, retries=2, retry_on=OSError, retry_wait=0.5).submit(pow, 2, 3).result()
         8
         """
-        settings = checked(
-            PLAIN, priority=priority, timeout=timeout, retries=retries, gpu=gpu, count_gpus=self.count_gpus
+        return Options(self, PLAIN).options(
+            priority=priority, timeout=timeout, retries=retries, retry_on=retry_on, retry_wait=retry_wait,
+            on_lost=on_lost, gpu=gpu,
         )
-        return Options(self, settings)
 
     def submit_with(
         self, settings: TaskSettings, fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
@@ -275,16 +283,7 @@ class Client(Exchange, Executor):
         """One call with settings; what a view of `options` calls."""
         if self._runner is not None:
             return self._runner.submit_with(settings, fn, args, kwargs)
-        return self.send(
-            fn,
-            args,
-            kwargs,
-            priority=settings.priority,
-            needs=settings.needs,
-            share=settings.share,
-            retries=settings.retries,
-            timeout=settings.timeout,
-        )
+        return self.send(fn, args, kwargs, **settings.riders)
 
     def map_with(
         self,
@@ -419,7 +418,8 @@ class Client(Exchange, Executor):
         1
         """
         if self._runner is not None:
-            return Statistics(slots=1, slots_up=1, unfinished=0, finished=self._runner.finished)
+            here = self._runner
+            return Statistics(slots=1, slots_up=1, unfinished=0, finished=here.finished, retried=here.retried)
         node = self._node
         totals = self._last_totals if node is None else node.totals()
         return statistics_of(self.slots + self.gpu_slots, self.unfinished, totals)

@@ -31,12 +31,13 @@ from covey.client.futures import Partial
 from covey.client.options import NEEDS_CPU, TaskSettings
 from covey.codec.functions import callable_name
 from covey.codec.parcel import ITEMS, STAR, seal_args
-from covey.errors import BundleBroken, NotPicklable, ParcelTooLarge, WorkerDied
+from covey.errors import BundleBroken, NotPicklable, ParcelTooLarge, TaskLost, WorkerDied
 
 if TYPE_CHECKING:
     from covey.client.futures import Future
     from covey.client.progress import Progress
     from covey.codec.functions import Function
+    from covey.codec.retriable import Retriable
 
 # The TaskFlag of wire/protocol: at the first death under it a bundle comes back instead of running again.
 SPLITTABLE = 1
@@ -63,6 +64,8 @@ class Poster(Protocol):
         share: int = 0,
         flags: int = 0,
         retries: int = 0,
+        retry_wait: float = 0.0,
+        retry_on: Retriable | None = None,
         timeout: float | None = None,
         crashes: int = 0,
     ) -> Future[Any]: ...
@@ -212,19 +215,10 @@ class Feeder:
         return error
 
     def _post(self, bundle: Bundle, crashes: int, *, queue: bool = True) -> None:
-        settings = self.settings
-        future = self.poster.post(
-            self.entry,
-            self.form,
-            bundle.items,
-            priority=settings.priority,
-            needs=settings.needs,
-            share=settings.share,
-            flags=SPLITTABLE if len(bundle.items) > 1 else 0,
-            retries=settings.retries,
-            timeout=settings.timeout,
-            crashes=crashes,
-        )
+        riders = self.settings.riders
+        if len(bundle.items) > 1:
+            riders["flags"] |= SPLITTABLE
+        future = self.poster.post(self.entry, self.form, bundle.items, crashes=crashes, **riders)
         bundle.future = future
         self.waiting[future] = bundle
         if queue:
@@ -345,6 +339,10 @@ def _outcome(bundle: Bundle) -> tuple[list[Any], BaseException | None]:
     except WorkerDied as error:
         if isinstance(bundle, _Suspect):
             error = type(error)(error.what, (*bundle.reports, *error.attempts), error.oom, error.peak_rss)
+        return [], _naming(error, bundle.start)
+    except TaskLost as error:
+        if isinstance(bundle, _Suspect):
+            error = TaskLost(error.what, (*bundle.reports, *error.attempts))
         return [], _naming(error, bundle.start)
     except BaseException as error:
         return [], _naming(error, bundle.start)

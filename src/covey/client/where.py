@@ -52,7 +52,7 @@ def elsewhere(
         if machines:
             raise ValueError("where= names a broker and machines= names nodes: give one of them")
         return _at_broker(where)
-    if named_pipe:
+    if named_pipe is not None and named_pipe is not False:
         found = [_piped(machine, named_pipe) for machine in machines]
     else:
         found = [machine_of(machine, port) for machine in machines]

@@ -151,6 +151,7 @@ class Answers:
                 "retried": totals["retried"],
                 "crashes": totals["crashes"],
                 "losses": totals["losses"],
+                "late": totals["stale"],
                 "ooms": totals["ooms"],
             },
             "rate_per_s": round(rate, 2),

@@ -24,6 +24,8 @@ from covey.wire.protocol import PROTOCOL
 
 __all__ = ["parser", "run"]
 
+# Nodes find a broker that was started again within a second or so; what they hold of the last one's is asked for then.
+_SETTLE = 3.0
 _EVERYWHERE = ("*", "0.0.0.0", "[::]")
 
 
@@ -44,13 +46,18 @@ def run(arguments: Sequence[str]) -> int:
         if not above.addresses:
             raise CoveyError(f"the connection file {chosen.connect} names no address yet: start its broker first")
         upstream = ([Machine.of_broker(chosen.connect, address) for address in above.addresses], above.keys("node"))
-    server = NodeServer(
-        detect_offer(max_cpu=0, max_gpu=0),
-        gate=Gate(tuple(map(_bindable, wanted)), keys),
-        upstream=upstream,
-        name=chosen.name,
-        slots=False,
-    )
+    try:
+        server = NodeServer(
+            detect_offer(max_cpu=0, max_gpu=0),
+            gate=Gate(tuple(map(_bindable, wanted)), keys),
+            upstream=upstream,
+            name=chosen.name,
+            slots=False,
+        )
+    except ValueError as error:
+        raise CoveyError(str(error)) from None
+    if kept is not None:
+        server.node.loop.settle(_SETTLE)
     server.start()
     try:
         addresses = [_dialable(asked, bound) for asked, bound in zip(wanted, server.addresses, strict=True)]

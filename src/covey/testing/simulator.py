@@ -19,7 +19,8 @@ from covey.broker.board import Board
 from covey.broker.records import Leaving, OrderKind, OrderRecord, Ruling
 from covey.settings import Settings
 
-VALUE = 1
+VALUE, ERROR = 1, 2
+ONCE = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +41,7 @@ class Report:
     delivered: dict[tuple[int, int], int]       # how often each (asker, ticket) was told its end
     statuses: dict[tuple[int, int], int]        # with which status
     finished: dict[tuple[int, int], float]      # and when
+    begun: dict[tuple[int, int], int]           # how often each was begun at slots
     runs: int                                   # tasks begun at slots, repeats included
     busy: float                                 # seconds that slots ran tasks
     counts: Counter[str]                        # orders by kind, deaths, late outcomes
@@ -88,6 +90,9 @@ class Simulator:
         self._counter = 0
         self._slots: dict[int, _Slot] = {}
         self._durations: dict[tuple[int, int], float] = {}
+        self._raises: dict[tuple[int, int], float] = {}
+        self._keys: dict[int, tuple[int, int]] = {}
+        self._begun: Counter[tuple[int, int]] = Counter()
         self._unfinished = 0
         self._tickets: Counter[int] = Counter()
         self._delivered: Counter[tuple[int, int]] = Counter()
@@ -109,17 +114,21 @@ class Simulator:
 
     def submit(
         self, asker: int, durations: Iterable[float], *, at: float = 0.0, function: int | None = 0,
-        priority: int = 0, timeout_ms: int = 0,
+        priority: int = 0, timeout_ms: int = 0, once: bool = False, raises: float = 0.0, retries: int = 0,
+        retry_wait_ms: int = 0,
     ) -> None:
-        """Tasks that will take so long. All of one function, or (None) of a function each."""
+        """Tasks that will take so long. All of one function, or (None) of a function each. `raises`: how likely is it
+        that an attempt ends with an error? `once`: they must not begin twice."""
         for duration in durations:
             ticket = self._tickets[asker]
             self._tickets[asker] += 1
             self._durations[asker, ticket] = duration
+            self._raises[asker, ticket] = raises
             self._unfinished += 1
             number = ticket if function is None else function
             self._at(at + self.delay, lambda ticket=ticket, number=number: self._take_in(  # type: ignore[misc]
-                asker, ticket, number, priority, timeout_ms))
+                asker, ticket, function=number, priority=priority, timeout_ms=timeout_ms, flags=ONCE if once else 0,
+                retries=retries, retry_wait_ms=retry_wait_ms))
 
     def run(self, until: float = float("inf")) -> Report:
         """Runs until every task has its end, or until that time."""
@@ -134,7 +143,7 @@ class Simulator:
             self._decide()
         return Report(
             max(self._finished.values(), default=0.0), dict(self._delivered), self._statuses, self._finished,
-            self._runs, self._busy, self._counts)
+            dict(self._begun), self._runs, self._busy, self._counts)
 
     # The clock.
 
@@ -147,9 +156,8 @@ class Simulator:
 
     # The broker's side.
 
-    def _take_in(self, asker: int, ticket: int, function: int, priority: int, timeout_ms: int) -> None:
-        taken = self.board.task(
-            asker, ticket, self.now, function=function, priority=priority, timeout_ms=timeout_ms, cargo=ticket + 1)
+    def _take_in(self, asker: int, ticket: int, **how: int) -> None:
+        taken = self.board.task(asker, ticket, self.now, cargo=ticket + 1, **how)
         assert taken >= 0, taken
 
     def _decide(self) -> None:
@@ -218,9 +226,11 @@ class Simulator:
         running = list(slot.running)
 
         def seen() -> None:
-            # What it had begun is known from its last words, as the node reads them.
+            # What it had begun is known from its last words, as the node reads them; of one that runs several, not all.
             for token in running:
                 self.board.started(slot.doer, token, self.now)
+            mark = running[0] if running and slot.capacity == 1 else 0
+            self.board.died_under(slot.doer, mark, self.now)
             self._leave(slot, Leaving.CRASHED)
         self._at(max(slot.said, self.now + self.delay), lambda: seen() if slot.doer >= 0 else None)
         self._at(self.now + self.faults.respawn, lambda: self._join(slot.kind, slot.capacity, window))
@@ -242,6 +252,7 @@ class Simulator:
         if slot.dead:
             return
         if order.kind is OrderKind.ASSIGN:
+            self._keys[order.token] = order.asker, order.ticket
             slot.queue.append((order.token, self._durations[order.asker, order.ticket]))
             self._begin(slot)
         elif order.kind is OrderKind.TAKE_BACK:
@@ -267,6 +278,7 @@ class Simulator:
         while slot.queue and len(slot.running) < slot.capacity:
             token, duration = slot.queue.popleft()
             slot.running[token] = self.now + duration
+            self._begun[self._keys[token]] += 1
             self._runs += 1
             self._busy += duration
             self._at(self.now + duration, lambda token=token, duration=duration: self._finish(  # type: ignore[misc]
@@ -276,17 +288,19 @@ class Simulator:
         if slot.dead:
             return
         del slot.running[token]
+        raises = self._raises[self._keys[token]]
+        status = ERROR if raises and self.random.random() < raises else VALUE
         if slot.silent:
             late = self.now + self.settings.lease * 1.5
-            self._at(late, lambda: self._outcome(slot.doer, token, duration))
+            self._at(late, lambda: self._outcome(slot.doer, token, status, duration))
         else:
             slot.said = max(slot.said, self.now + self._way())
-            self._at(slot.said, lambda: self._outcome(slot.doer, token, duration))
+            self._at(slot.said, lambda: self._outcome(slot.doer, token, status, duration))
         self._begin(slot)
 
-    def _outcome(self, doer: int, token: int, duration: float) -> None:
-        verdict = self.board.outcome(doer, token, self.now, status=VALUE, run_us=int(duration * 1e6))
+    def _outcome(self, doer: int, token: int, status: int, duration: float) -> None:
+        verdict = self.board.outcome(doer, token, self.now, status=status, run_us=int(duration * 1e6))
         if verdict.ruling is Ruling.ACCEPTED:
-            self._deliver(verdict.asker, verdict.ticket, VALUE)
+            self._deliver(verdict.asker, verdict.ticket, status)
         else:
-            self._counts["late"] += 1
+            self._counts["again" if verdict.ruling is Ruling.AGAIN else "late"] += 1
