@@ -10,10 +10,12 @@ import os
 import shutil
 import tempfile
 from collections.abc import Generator, Iterator
+from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
 
+from figures import Figures
 from leaks import Holdings, check_nothing_left
 
 # Machines that run tests are busy: no deadline an example. The seed of a failure is printed.
@@ -29,6 +31,17 @@ def pytest_configure(config: pytest.Config) -> None:
     config.add_cleanup(lambda: shutil.rmtree(place, ignore_errors=True))
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--figures", metavar="FILE", help="add what long tests measure to this file, a line each")
+
+
+@pytest.fixture
+def figures(request: pytest.FixtureRequest) -> Figures:
+    """Where a test says what it has measured."""
+    path = request.config.getoption("--figures")
+    return Figures(Path(path) if path else None)
+
+
 def _has_gpu() -> bool:
     try:
         return bool(ctypes.CDLL("libcuda.so.1").cuInit(0) == 0)
@@ -40,7 +53,12 @@ def _has_gpu() -> bool:
 SHOWN = os.environ.get("CUDA_VISIBLE_DEVICES")
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if "soak" not in config.getoption("markexpr"):
+        # Minutes each: only for those who name them.
+        long = [item for item in items if item.get_closest_marker("soak")]
+        items[:] = [item for item in items if not item.get_closest_marker("soak")]
+        config.hook.pytest_deselected(items=long)
     gpu = [item for item in items if item.get_closest_marker("gpu")]
     if gpu and not _has_gpu():
         for item in gpu:

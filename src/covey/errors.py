@@ -231,6 +231,8 @@ class NobodyThere(CoveyError, ConnectionError):
     def __str__(self) -> str:
         missing, file = self.args
         if file:
+            if all(why.startswith("it turns us away: ") for why in missing.values()):
+                return "; ".join(f"{broker} {why.removeprefix('it ')}" for broker, why in missing.items())
             reasons = "; ".join(f"{broker} is not there: {why}" for broker, why in missing.items())
             whence = "what was read from standard input" if file == "-" else file
             return f"{reasons}; see that it runs, and that {whence} is the file it wrote"

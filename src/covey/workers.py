@@ -4,8 +4,8 @@
 Why: this is how the users of Playdoh gave a machine to others, and it needs no command line. `covey node --listen` is
 the same.
 
-May not know: what will be run. Guarantees: they return when `shutdown(dfun)` is called, or at Ctrl-C or SIGTERM, and
-leave nothing behind.
+May not know: what will be run. Guarantees: they return when `shutdown(dfun)` is called, or at Ctrl-C, SIGTERM or
+SIGHUP, and leave nothing behind.
 """
 
 from __future__ import annotations
@@ -70,7 +70,8 @@ def funworker(
         if port is not None and (isinstance(port, bool) or not isinstance(port, int) or not 0 < port < 65536):
             raise ValueError(f"port={port!r}: a port is a number from 1 to 65535")
         keys = Secret.find(authkey, settings=settings).keys()
-        server = NodeServer(offer, gate=Gate((f"tcp://{bind}:{port or PORT}",), keys), name=name, limits=limits)
+        gate = Gate((f"tcp://{bind}:{port or PORT}",), keys, authkey is not None)
+        server = NodeServer(offer, gate=gate, name=name, limits=limits)
         where = f"{server.addresses[0]}, key {fingerprint_of(keys.broker.public)}"
     count = server.node.count
     said = f"covey: {count} slot{'s' * (count != 1)}, at {where}; Ctrl-C ends this\n"

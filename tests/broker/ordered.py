@@ -7,19 +7,7 @@ from collections import Counter
 
 from covey.broker.board import Board
 from covey.broker.records import Leaving, OrderRecord
-from wishes import (
-    BROKEN,
-    CANCELLED,
-    LIMITS,
-    LOST,
-    MAYBE_RAN,
-    ONCE,
-    OUT_OF_MEMORY,
-    POISONED,
-    TIMED_OUT,
-    Hand,
-    Wish,
-)
+from wishes import LIMITS, LOST, MAYBE_RAN, ONCE, Hand, Wish
 
 
 class Ordered:
@@ -155,21 +143,10 @@ class Ordered:
         else:
             wish = self.leavers.pop(order.cargo, None) or self.of_away(order.cargo)
         assert order.cargo == wish.cargo
-        if order.status == POISONED:
-            assert wish.crashes >= LIMITS.crash_limit
-        elif order.status == BROKEN:
-            assert wish.splittable
-            assert wish.crashes + wish.ooms == 1
-        elif order.status == OUT_OF_MEMORY:
-            assert wish.ooms > LIMITS.oom_limit
-        elif order.status == LOST:
-            assert wish.losses >= LIMITS.loss_limit or wish.asker in self.away
-        elif order.status == MAYBE_RAN:
-            assert wish.once
+        wish.check_end(order.status, away=wish.asker in self.away)
+        if order.status == MAYBE_RAN:
             assert wish not in self.unbegun
             assert order.raised == wish.raised
-        else:
-            assert order.status in (CANCELLED, TIMED_OUT)
         self.forget(wish)
 
     def on_give_back(self, order: OrderRecord) -> None:

@@ -210,3 +210,54 @@ def test_a_broker_that_gets_no_pipes_says_so_and_closes_nobody_elses() -> None:
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, (used, hard))
     os.fstat(0)
+
+
+@both
+def test_who_shares_a_loop_does_not_end_it(
+    make: Callable[..., Loop | PythonLoop], run: Callable[..., Station]
+) -> None:
+    station = run(make)
+    above = station.join(ASKER, b"above")
+    station.loop.shared = True
+    before = station.loop.totals()
+    say(above, "STOP")
+    wait_until(lambda: station.loop.totals()["messages_in"] > before["messages_in"], station.loop.totals)
+    station.loop.shared = False
+    assert station.loop.take_orders() == []
+    assert station.loop.totals()["malformed"] == before["malformed"]
+    say(above, "STOP")
+    found: list[tuple[str, int, bytes]] = []
+    wait_until(lambda: found.extend(station.loop.take_orders()) or found)
+    assert found == [("leave", 0, b"")]
+
+
+def test_a_bell_that_was_given_back_is_not_rung_any_more() -> None:
+    """Doors that are used while the descriptors go: the next to open a file gets their numbers, and no byte of ours."""
+    for _ in range(200):
+        broker = Broker(Settings())
+        go_on = threading.Barrier(2)
+        over = threading.Event()
+
+        def ring(broker: Broker = broker, go_on: threading.Barrier = go_on, over: threading.Event = over) -> None:
+            go_on.wait(DEADLINE)
+            while not over.is_set():
+                broker.say_bye()
+                broker.stop()
+                broker.read_news()
+
+        thread = threading.Thread(target=ring)
+        thread.start()
+        go_on.wait(DEADLINE)
+        broker.release()
+        pipes = [os.pipe() for _ in range(3)]
+        broker.stop_slots()
+        over.set()
+        thread.join()
+        try:
+            for reading, _ in pipes:
+                os.set_blocking(reading, False)
+                with pytest.raises(BlockingIOError):
+                    os.read(reading, 1)
+        finally:
+            for end in (end for pipe in pipes for end in pipe):
+                os.close(end)

@@ -37,6 +37,22 @@ class Wish:
     rests_until: float = 0.0                # by then at the latest it waits again
     raised: int = 0
 
+    def check_end(self, status: int, *, away: bool) -> None:
+        """It may end so: `away` is its asker."""
+        if status == POISONED:
+            assert self.crashes >= LIMITS.crash_limit
+        elif status == BROKEN:
+            assert self.splittable
+            assert self.crashes + self.ooms == 1
+        elif status == OUT_OF_MEMORY:
+            assert self.ooms > LIMITS.oom_limit
+        elif status == LOST:
+            assert self.losses >= LIMITS.loss_limit or away
+        elif status == MAYBE_RAN:
+            assert self.once
+        else:
+            assert status in (CANCELLED, TIMED_OUT)
+
 
 @dataclass
 class Hand:

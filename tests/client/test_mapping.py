@@ -78,6 +78,15 @@ def test_an_endless_iterable_is_taken_a_window_at_a_time(desk):
     assert desk.items_posted < 1000
 
 
+def test_slots_that_join_while_a_map_runs_get_work_too(desk):
+    results = hand_map(desk, double, itertools.count())
+    assert [next(results) for _ in range(20)] == list(range(0, 40, 2))
+    few = len(desk.waiting)
+    desk.slots = 16
+    next(results)
+    assert len(desk.waiting) >= 16 > few
+
+
 def test_buffersize_bounds_what_is_taken(desk):
     taken = itertools.count()
     results = hand_map(desk, double, taken, buffersize=4)

@@ -11,8 +11,8 @@ from covey.codec.retriable import Retriable
 NOTHING = dict.fromkeys(("priority", "timeout", "retries", "retry_on", "retry_wait", "on_lost", "gpu"))
 
 
-def settings(gpu_slots=0, **given):
-    return checked(TaskSettings(), count_gpus=lambda: gpu_slots, **{**NOTHING, **given})
+def settings(gpu_slots=0, may_come=False, **given):
+    return checked(TaskSettings(), count_gpus=lambda: gpu_slots, may_come=may_come, **{**NOTHING, **given})
 
 
 def test_nothing_given_changes_nothing():
@@ -127,3 +127,13 @@ def test_the_latest_word_about_losses_counts():
 def test_no_retries_may_be_the_latest_word():
     some = settings(retries=3, retry_on=OSError, retry_wait=1)
     assert checked(some, count_gpus=lambda: 0, **{**NOTHING, "retries": 0}).retries == 0
+
+
+def test_where_gpus_may_come_a_call_waits_and_that_is_said(caplog):
+    assert settings(gpu=0.5, may_come=True).share == 5000
+    assert caplog.messages == [
+        "options(gpu=0.5): the broker has no GPU slot yet; calls wait until a node with one joins"
+    ]
+    caplog.clear()
+    settings(gpu=1, gpu_slots=1, may_come=True)
+    assert caplog.messages == []

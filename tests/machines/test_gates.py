@@ -85,6 +85,16 @@ def test_the_second_node_of_a_name_says_why_it_does_nothing(lab: Lab) -> None:
     broker.wait_said("turned away .*: beta: a node of the same name", deadline=6.0)
 
 
+def test_a_refusal_is_not_called_an_absence(lab: Lab) -> None:
+    _, path = lab.broker(lab.alpha)
+    lab.node_of(lab.beta, path)
+    twin = lab.node_of(lab.gamma, path, "--name", "beta")
+    line = twin.wait_said("turns us away", deadline=6.0)
+    address = f"tcp://{lab.alpha.ip}:{PORT}"
+    assert f"the broker of {path} ({address}) turns us away: a node of the same name is connected already" in line
+    assert "is not there" not in twin.said
+
+
 def test_a_port_in_use_names_the_process(lab: Lab) -> None:
     first = lab.beta.listening()
     second = lab.beta.covey("node", "--listen", "--max-cpu", "1")

@@ -132,7 +132,8 @@ def test_who_rests_holds_no_slot(client, path):
     wait_until(lambda: all(tries(f"{path}{n}") for n in range(20)))
     assert [client.submit(pow, 2, n).result(30) for n in range(50)] == [2**n for n in range(50)]
     wait_until(lambda: client.statistics().waiting >= 19, client.statistics)
-    assert all(future.cancel() for future in futures if not future.done())
+    # Some may be known to have run when they raised; they do not run now, so nobody is killed for it.
+    assert all(future.cancel(force=True) for future in futures if not future.done())
     wait_until(lambda: client.statistics().waiting == 0, client.statistics)
 
 

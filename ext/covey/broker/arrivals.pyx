@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """See arrivals.pxd, the contents page."""
 from libc.stdio cimport snprintf
-from libc.stdlib cimport realloc
 from libc.string cimport memcpy, memset, strdup, strlen
 
 from covey.broker.bodies cimport bodies_learn
+from covey.broker.catalogue cimport catalogue_find, catalogue_put, catalogue_take
 from covey.broker.departures cimport departures_carry_out, departures_end
 from covey.broker.desk cimport (
     FAULTS_MAX, FIRST_DIAL, LEAVE, NO_TASK, SETUP_BROKE, SHARE_SOUGHT, UNKNOWN_TASK, desk_add_errand, desk_cargo_done, desk_farewell,
@@ -134,28 +134,14 @@ cdef int32_t _place(Desk* self, const Peer* row, uint64_t token) noexcept nogil:
     return row.index
 
 
-cdef int32_t _function_of(Peer* row, uint32_t number) noexcept nogil:
-    return row.functions[number] if number < row.functions_room else -1
-
-
 cdef void _on_function(Desk* self, Peer* row, const FunctionRecord* record, Bale* bale) noexcept nogil:
-    cdef uint32_t room = row.functions_room if row.functions_room else 16
-    cdef uint32_t i
-    cdef int32_t* grown
-    if record.number > (1 << 28) or _function_of(row, record.number) >= 0:
+    cdef int32_t body
+    if catalogue_find(&row.functions, record.number) >= 0:
         row.faults += 1
         return
-    while room <= record.number:
-        room *= 2
-    if room != row.functions_room:
-        grown = <int32_t*> realloc(row.functions, room * sizeof(int32_t))
-        if grown == NULL:
-            return
-        for i in range(row.functions_room, room):
-            grown[i] = -1
-        row.functions = grown
-        row.functions_room = room
-    row.functions[record.number] = bodies_learn(&self.bodies, record, bale)
+    body = bodies_learn(&self.bodies, record, bale)
+    if body >= 0 and catalogue_put(&row.functions, record.number, body) < 0:
+        desk_release_body(self, body, 1, 0)
 
 
 cdef void _on_tasks(Desk* self, int32_t peer, Bale* bale, double now) noexcept nogil:
@@ -173,7 +159,7 @@ cdef void _on_tasks(Desk* self, int32_t peer, Bale* bale, double now) noexcept n
     while at < end:
         task = <TaskRecord*> at
         at += sizeof(TaskRecord)
-        body = _function_of(row, task.function)
+        body = catalogue_find(&row.functions, task.function)
         cargo.offset = <uint32_t> (at - start)
         cargo.length = task.length
         at += task.length
@@ -320,9 +306,9 @@ cdef void _drop_peer(Desk* self, int32_t peer, int why, double now) noexcept nog
         else:
             scheduler_on_asker_left(self.scheduler, row.index, now)
         desk_forget_blames_of(self, row.index)
-        for i in range(row.functions_room):
-            if row.functions[i] >= 0:
-                desk_release_body(self, row.functions[i], 1, 0)
+        for i in range(row.functions.room):
+            if row.functions.entries[i].index >= 0:
+                desk_release_body(self, row.functions.entries[i].index, 1, 0)
     elif row.state == DYING:
         self.dying -= 1
     if row.state == DOING or row.state == DYING:
@@ -357,8 +343,11 @@ cdef void _on_bye(Desk* self, int32_t peer, const RefuseRecord* record, Bale* ba
 cdef void _on_refusal(Desk* self, int32_t peer, const RefuseRecord* record, const char* text, double now) noexcept nogil:
     """The other end of a connection that we dialled will not have us."""
     cdef char why[200]
-    snprintf(why, sizeof(why), "%.*s", <int> min(record.length, <uint32_t> sizeof(why) - 1), text)
-    desk_farewell(self, peer, why, 0 if record.reason == WHO_ARE_YOU else REFUSED_PATIENCE)
+    cdef bint is_known = record.reason != WHO_ARE_YOU
+    snprintf(
+        why, sizeof(why), "%s%.*s", b"it turns us away: " if is_known else b"",
+        <int> min(record.length, <uint32_t> sizeof(why) - 1), text)
+    desk_farewell(self, peer, why, REFUSED_PATIENCE if is_known else 0)
     _drop_peer(self, peer, LEFT_LOST, now)
 
 
@@ -398,15 +387,18 @@ cdef void arrivals_receive(
     elif kind < 0:
         self.malformed += 1
         self.peers.rows[peer].faults += 1
-        if self.peers.rows[peer].faults >= FAULTS_MAX:
-            desk_farewell(self, peer, b"what it sends is not covey's protocol, or another version of it", REFUSED_PATIENCE)
-            _drop_peer(self, peer, LEFT_LOST, now)
     else:
         if self.peers.rows[peer].state == DOING:
             for place in range(RESOURCES):
                 if self.peers.rows[peer].places[place] >= 0:
                     scheduler_on_heard(self.scheduler, self.peers.rows[peer].places[place], now)
         _receive(self, peer, kind, bale, now)
+    if peer >= 0 and self.peers.rows[peer].faults >= FAULTS_MAX and (
+            kind < 0 or self.peers.rows[peer].state == ASKING or self.peers.rows[peer].state == DOING):
+        # Not one who is no longer known and has yet to hear of it: what it sends meanwhile is no fault of its own.
+        desk_farewell(
+            self, peer, b"what it sends is not covey's protocol, or another version of it, or not for its role", REFUSED_PATIENCE)
+        _drop_peer(self, peer, LEFT_LOST, now)
     bale_drop(bale)
 
 
@@ -430,9 +422,8 @@ cdef void _receive(Desk* self, int32_t peer, int kind, Bale* bale, double now) n
         _on_function(self, row, <FunctionRecord*> at, bale)
     elif kind == FORGET and asks:
         for i in range(count):
-            body = _function_of(row, (<ForgetRecord*> at)[i].number)
+            body = catalogue_take(&row.functions, (<ForgetRecord*> at)[i].number)
             if body >= 0:
-                row.functions[(<ForgetRecord*> at)[i].number] = -1
                 desk_release_body(self, body, 1, 0)
     elif kind == CANCEL and asks:
         for i in range(count):
@@ -473,7 +464,9 @@ cdef void _receive(Desk* self, int32_t peer, int kind, Bale* bale, double now) n
     elif kind == REFUSE and count == 1 and desk_port_of(row) >= FIRST_DIAL:
         _on_refusal(self, peer, <RefuseRecord*> at, <const char*> at + sizeof(RefuseRecord), now)
     elif kind == STOP and asks and row.relays:
-        desk_add_errand(self, LEAVE, 0, NULL)
+        # A caller who is done ends his machines; a broker that he shares with others is none of them.
+        if not self.shared or desk_port_of(row) >= FIRST_DIAL:
+            desk_add_errand(self, LEAVE, 0, NULL)
     elif kind == BYE and count == 1 and row.state != STRANGER:
         _on_bye(self, peer, <RefuseRecord*> at, bale, now)
     elif count:

@@ -2,7 +2,8 @@
 """The broker as Python sees it; see broker.pxd.
 
 May not know: sockets. Guarantees: every door may be used from any thread at any time, but for `receive`, `pump` and
-`unreachable`, which belong to the thread that moves the messages; the GIL is never waited for under the lock.
+`unreachable`, which belong to the thread that moves the messages; the GIL is never waited for under the lock. Bells are
+rung and drained under it, because `release` gives their descriptors back, and the next to open a file may get them.
 """
 import os
 import sys
@@ -133,8 +134,8 @@ cdef class Broker:
         with nogil:
             self._take()
             arrivals_slot_died(&self.desk, pid, token, starved, text, clock_now())
-            PyThread_release_lock(self.lock)
             wake_ring(&self.loop_wake)
+            PyThread_release_lock(self.lock)
 
     def await_work(self):
         """Asks for a "work" order when a slot of ours gets its next task; False, and none comes, if one has some now."""
@@ -157,24 +158,24 @@ cdef class Broker:
         with nogil:
             self._take()
             desk_stop_slots(&self.desk)
-            PyThread_release_lock(self.lock)
             wake_ring(&self.loop_wake)
+            PyThread_release_lock(self.lock)
 
     def stop_nodes(self):
         """Tells every node below to finish what it runs and end; slots of our own stay."""
         with nogil:
             self._take()
             desk_stop_nodes(&self.desk)
-            PyThread_release_lock(self.lock)
             wake_ring(&self.loop_wake)
+            PyThread_release_lock(self.lock)
 
     def say_bye(self):
         """Tells the loops above and below that this one leaves; what they gave us is theirs again."""
         with nogil:
             self._take()
             desk_say_bye(&self.desk)
-            PyThread_release_lock(self.lock)
             wake_ring(&self.loop_wake)
+            PyThread_release_lock(self.lock)
 
     def leave(self):
         """Tells the loops above that this one wants to leave; returns how many there are. Each takes back what waits
@@ -183,8 +184,8 @@ cdef class Broker:
         with nogil:
             self._take()
             told = relays_leave(&self.desk)
-            PyThread_release_lock(self.lock)
             wake_ring(&self.loop_wake)
+            PyThread_release_lock(self.lock)
         return told
 
     def drain(self, str name not None):
@@ -200,8 +201,8 @@ cdef class Broker:
                         strcmp(self.desk.peers.rows[i].host, wanted) == 0):
                     found = True
                     relays_drain(&self.desk, <int32_t> i, clock_now())
-            PyThread_release_lock(self.lock)
             wake_ring(&self.loop_wake)
+            PyThread_release_lock(self.lock)
         return found
 
     def ask(self, handle, str text not None):
@@ -215,8 +216,8 @@ cdef class Broker:
         with nogil:
             self._take()
             serial = inquiries_ask(&self.desk, peer, birth, data, length)
-            PyThread_release_lock(self.lock)
             wake_ring(&self.loop_wake)
+            PyThread_release_lock(self.lock)
         return serial
 
     def answer(self, handle, str text not None):
@@ -230,8 +231,8 @@ cdef class Broker:
         with nogil:
             self._take()
             inquiries_answer(&self.desk, peer, birth, serial, data, length)
-            PyThread_release_lock(self.lock)
             wake_ring(&self.loop_wake)
+            PyThread_release_lock(self.lock)
 
     @property
     def name(self):
@@ -245,6 +246,17 @@ cdef class Broker:
             raise ValueError(f"a node's name has 1 to 254 bytes, not {len(encoded)}: {name!r}")
         PyThread_acquire_lock(self.lock, 1)
         memcpy(self.desk.name, <const char*> encoded, len(encoded) + 1)
+        PyThread_release_lock(self.lock)
+
+    @property
+    def shared(self):
+        """Whether many use this loop, so that only a loop which it dialled may end it."""
+        return self.desk.shared
+
+    @shared.setter
+    def shared(self, bint shared):
+        PyThread_acquire_lock(self.lock, 1)
+        self.desk.shared = shared
         PyThread_release_lock(self.lock)
 
     @property
@@ -262,7 +274,10 @@ cdef class Broker:
 
     def read_news(self):
         """Empties `news_fd`."""
-        wake_drain(&self.news_wake)
+        with nogil:
+            self._take()
+            wake_drain(&self.news_wake)
+            PyThread_release_lock(self.lock)
 
     @property
     def stopped(self):
@@ -272,7 +287,10 @@ cdef class Broker:
     def stop(self):
         """Ends `run`, in whatever thread it is."""
         self.stopping = True
-        wake_ring(&self.loop_wake)
+        with nogil:
+            self._take()
+            wake_ring(&self.loop_wake)
+            PyThread_release_lock(self.lock)
 
     def take_orders(self):
         """What the keeper is to do: ("kill", pid, b""), ("setup", pid, the sealed error), ("leave", 0, b""), ("query", a
@@ -280,7 +298,10 @@ cdef class Broker:
         task takes, in 1/10,000, b"") or ("work", 0, b""), once after `await_work`."""
         cdef Errand* errand
         cdef list orders = []
-        wake_drain(&self.errand_wake)
+        with nogil:
+            self._take()
+            wake_drain(&self.errand_wake)
+            PyThread_release_lock(self.lock)
         while True:
             with nogil:
                 self._take()

@@ -101,6 +101,7 @@ cdef struct Desk:
     bint silent                     # some node was given up and is not forgotten yet
     bint closing
     bint awaited                    # the keeper wants to be told when a slot gets a task
+    bint shared                     # many use this loop: only who was dialled by it may end it
     uint32_t questions              # of ours, so far
     uint64_t turned_away            # HELLOs refused
     char turned_why[256]            # who was refused last, and why, for people

@@ -153,6 +153,13 @@ cdef void doer_begin_all(Scheduler* self, int32_t doer) noexcept nogil:
         at = self.tasks[at].next
 
 
+cdef bint doer_doubts(const Scheduler* self, int32_t doer) noexcept nogil:
+    cdef const DoerRow* holder = &self.doers[doer]
+    cdef int32_t last = self.tasks[holder.upcoming].prev if holder.upcoming >= 0 else holder.tail
+    return (
+        holder.capacity > 1 and last >= 0 and self.tasks[last].state == RUNNING and not self.tasks[last].marks & CONFIRMED)
+
+
 cdef void doer_confirm(Scheduler* self, int32_t task, double now) noexcept nogil:
     cdef TaskRow* row = &self.tasks[task]
     cdef DoerRow* holder = &self.doers[row.doer]

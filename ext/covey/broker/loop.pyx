@@ -144,10 +144,10 @@ cdef class Loop(Broker):
             memcpy(curve.secret, <const char*> secret, 32)
         PyThread_acquire_lock(self.lock, 1)
         number = ports_dial(&self.ports, encoded, ASKER if asks else DOER, &curve)
+        wake_ring(&self.loop_wake)
         PyThread_release_lock(self.lock)
         if number < 0:
             raise MemoryError("no memory for a link")
-        wake_ring(&self.loop_wake)
         return number
 
     def redirect(self, int link, str address not None):
@@ -157,10 +157,10 @@ cdef class Loop(Broker):
         PyThread_acquire_lock(self.lock, 1)
         if 0 <= link < <int> self.ports.dial_count:
             done = dial_redirect(self.ports.dials[link], encoded)
+        wake_ring(&self.loop_wake)
         PyThread_release_lock(self.lock)
         if done < 0:
             raise MemoryError("no memory for an address")
-        wake_ring(&self.loop_wake)
 
     def links(self):
         """What became of each `dial`, by number: a dict of address, state, why it is not open, and whether the other end

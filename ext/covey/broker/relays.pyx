@@ -2,6 +2,7 @@
 """See relays.pxd, the contents page."""
 from libc.math cimport INFINITY
 from libc.stdint cimport uint8_t
+from libc.stdio cimport snprintf
 from libc.stdlib cimport realloc
 from libc.string cimport memcmp, memcpy, memset, strlen
 
@@ -122,6 +123,7 @@ cdef void _tell_offer(Desk* self, int32_t peer) noexcept nogil:
 cdef void relays_on_welcome(Desk* self, int32_t peer, const WelcomeRecord* welcome, const char* name, double now) noexcept nogil:
     cdef Peer* row = &self.peers.rows[peer]
     cdef uint32_t length = welcome.length
+    cdef char why[200]
     row.pid = welcome.pid
     if row.role == DOER:
         relays_name(row, name, length)
@@ -130,7 +132,9 @@ cdef void relays_on_welcome(Desk* self, int32_t peer, const WelcomeRecord* welco
             _tell_offer(self, peer)
             returns_tell_held(self, peer, now)
     elif relays_knows(self, name, length):
-        desk_farewell(self, peer, b"a node of its name is connected already, most likely itself under another address", REFUSED_PATIENCE)
+        snprintf(
+            why, sizeof(why), "a node of its name is connected already: %.*s", <int> min(length, <uint32_t> sizeof(why)), name)
+        desk_farewell(self, peer, why, REFUSED_PATIENCE)
     else:
         relays_name(row, name, length)
         relays_join_doer(self, peer, welcome.capacity, welcome.window, -1, now)

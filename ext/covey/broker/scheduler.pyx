@@ -17,7 +17,7 @@ from libc.string cimport memset
 from covey.broker.agenda cimport agenda_put
 from covey.broker.decisions cimport decisions_give, decisions_next_time, decisions_take
 from covey.broker.doers cimport (
-    doer_answered, doer_ask, doer_bar, doer_begin_all, doer_confirm, doer_drop, doer_join_device,
+    doer_answered, doer_ask, doer_bar, doer_begin_all, doer_confirm, doer_doubts, doer_drop, doer_join_device,
     doer_lay_ghost, doer_resize, doer_settle, doer_settle_device, doer_unlist)
 from covey.broker.endings cimport (
     doer_unload, task_end, task_give_back, task_keep, task_part, task_rest, task_revoke, task_say_no, task_stop,
@@ -380,7 +380,9 @@ cdef int scheduler_on_given_back(
             task_keep(self, task)
         doer_answered(self, task)
         if self.tasks[task].state == QUEUED:
-            self.doers[doer].marks |= KEEPING
+            # What must wait in its place may be had, unless that has said itself that it runs.
+            if not doer_doubts(self, doer):
+                self.doers[doer].marks |= KEEPING
             doer_confirm(self, task, now)
     else:
         wanted = self.tasks[task].marks & WANTED != 0

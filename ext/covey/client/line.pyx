@@ -339,9 +339,9 @@ cdef class Line:
             with nogil:
                 sched_yield()
 
-    def _withdraw(self, FutureCore future):
-        """The future was cancelled: its outcome is not wanted."""
-        cdef void* holder = asker_cancel(&self.end, future.ticket, False)
+    def _withdraw(self, FutureCore future, bint force):
+        """The future was cancelled: its outcome is not wanted. `force`: nor that it goes on running."""
+        cdef void* holder = asker_cancel(&self.end, future.ticket, force)
         if holder != NULL:
             Py_DECREF(<object> holder)
             self.live -= 1

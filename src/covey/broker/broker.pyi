@@ -50,6 +50,8 @@ class Broker:
     # Answers a "query" order.
     def answer(self, handle: int, text: str) -> None: ...
     name: str
+    # Many use this loop: of those who tell it to end, only a loop that it dialled is obeyed.
+    shared: bool
     # Readable when somebody came, left or was refused.
     @property
     def news_fd(self) -> int: ...

@@ -21,12 +21,14 @@ import threading
 import weakref
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Executor
+from functools import partial
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 from covey import settings as settings_module
 from covey.client import closing
 from covey.client.bundles import Sizer
+from covey.client.demands import require_map, require_setup
 from covey.client.exchange import Exchange
 from covey.client.inline import InlineRunner
 from covey.client.mapping import Feeder, ordered, unordered, zipped
@@ -36,7 +38,7 @@ from covey.client.results import Results
 from covey.client.statistics import Statistics, statistics_of
 from covey.client.where import Elsewhere, elsewhere
 from covey.codec.functions import Setup, callable_name
-from covey.errors import ClientClosed, CoveyError, ForkedClient, LinkRefused
+from covey.errors import ClientClosed, CoveyError, ForkedClient
 from covey.keys.connection import find_connection
 from covey.node.limits import NO_LIMITS, SlotLimits
 from covey.node.local import LocalNode
@@ -99,7 +101,7 @@ class Client(Exchange, Executor):
         slot_max_rss: int | None = None,
         progress: bool | None = None,
     ) -> None:
-        _require_setup(where, machines, max_cpu, max_gpu, initializer)
+        require_setup(where, machines, max_cpu, max_gpu, initializer)
         limits = SlotLimits.checked("Client", max_tasks_per_slot, slot_max_rss)
         own = machines or max_gpu or gpus or min_gpu_memory or inline or initializer or limits != NO_LIMITS
         if where is None and max_cpu is None and not own:
@@ -118,6 +120,7 @@ class Client(Exchange, Executor):
         self._address = ""
         self._gpu_slots = 0
         self._slots_per_gpu = 1
+        self._is_of_broker = False
         self._last_totals: Mapping[str, int] | None = None
         self._runner: InlineRunner | None = None
         if inline:
@@ -154,6 +157,7 @@ class Client(Exchange, Executor):
             if client is not None:
                 client.fail(error)
 
+        self._is_of_broker = far.all_of_it
         if far.all_of_it:
             wishes |= {"max_cpu": 0, "max_gpu": 0}
         sealed = None if setup is None else (setup.data, setup.buffers, setup.token)
@@ -168,7 +172,10 @@ class Client(Exchange, Executor):
                 assert node.machines is not None
                 keys = far.keys
                 node.machines.dial(
-                    machine, asks=True, keys=(keys.broker, keys.own.public, keys.own.secret) if keys else None
+                    machine,
+                    asks=True,
+                    keys=(keys.broker, keys.own.public, keys.own.secret) if keys else None,
+                    authkey=far.authkey,
                 )
             node.start()
             super().__init__(node.inproc, node.settings, max(1, slots))
@@ -299,7 +306,7 @@ class Client(Exchange, Executor):
     ) -> Results[Any]:
         """A map with settings; what `map`, `imap_unordered` and a view of `options` call."""
         deadline = None if timeout is None else monotonic() + timeout
-        _require_map(fn, chunksize, buffersize)
+        require_map(fn, chunksize, buffersize)
         items, star, length = zipped(fn, iterables)
         bar = maybe_progress(self._progress if progress is None else progress, length, callable_name(fn))
         if self._runner is not None:
@@ -315,6 +322,7 @@ class Client(Exchange, Executor):
             sizer=Sizer(self.slots_for(settings), 1 if settings.alone else chunksize, buffersize, length),
             settings=settings,
             progress=bar,
+            slots=partial(self.slots_for, settings) if self._has_machines else None,
         )
         self._maps.add(feeder)
         feeder.feed(ahead=True)
@@ -397,6 +405,8 @@ class Client(Exchange, Executor):
             node = self._node
             if node is not None:
                 self._last_totals = node.totals()
+                if node.machines is not None and self._last_totals["accepted"]:
+                    node.machines.name_before_the_end()
             self.close(ClientClosed())
             if node is not None:
                 node.close()
@@ -442,6 +452,10 @@ class Client(Exchange, Executor):
         return self._node is not None and self._node.machines is None
 
     @property
+    def _has_machines(self) -> bool:
+        return self._node is not None and self._node.machines is not None
+
+    @property
     def slots(self) -> int:
         """How many calls run at once, those that ask for a GPU aside."""
         if self._runner is not None:
@@ -485,6 +499,20 @@ class Client(Exchange, Executor):
         machines.wait(lambda: machines.settled, timeout)
         return machines.name_missing()
 
+    def wait_slots(self, timeout: float = 5.0) -> None:
+        """Waits until there is a slot, or every machine was tried in vain; not at all where this one has slots.
+
+        >>> import covey
+        >>> covey.Client(inline=True).wait_slots()
+        """
+        node = self._node
+        if node is None or node.machines is None or node.count:
+            return
+        machines = node.machines
+        machines.wait(lambda: any(machines.capacity) or machines.settled, timeout)
+        if not any(machines.capacity):
+            machines.name_missing()
+
     def stop_machines(self) -> None:
         """Ends the worker scripts and nodes on the other machines, each with exit code 0, once what runs is done."""
         if self._node is not None and self._node.machines is not None:
@@ -511,9 +539,16 @@ class Client(Exchange, Executor):
         """
         machines = self._node.machines if self._node is not None else None
         if machines is not None:
-            # Longer than until they have settled: a machine's first slot may be there before its GPU's is.
-            machines.wait(lambda: self.gpu_slots > 0, 5.0)
+            # Longer than until they have settled: a machine's first slot may be there before its GPU's is. A broker
+            # tells at once what it has; what it has not may come in a day.
+            of_broker = self._is_of_broker
+            machines.wait(lambda: self.gpu_slots > 0 or (of_broker and machines.met), 5.0)
         return self.gpu_slots
+
+    @property
+    def gpus_may_come(self) -> bool:
+        """Whether a call that asks for a GPU may wait for one that nobody has yet: nodes join a broker at any time."""
+        return self._is_of_broker
 
     @property
     def closed(self) -> bool:
@@ -546,45 +581,3 @@ class Client(Exchange, Executor):
             return "<covey.Client, inline>"
         slots, tasks = self.slots, self.unfinished
         return f"<covey.Client of {slots} slot{'s' * (slots != 1)}, {tasks} task{'s' * (tasks != 1)} unfinished>"
-
-
-def _require_setup(
-    where: str | os.PathLike[str] | None,
-    machines: Sequence[str],
-    max_cpu: int | None,
-    max_gpu: int | None,
-    initializer: Callable[..., object] | None,
-) -> None:
-    if where is not None and not isinstance(where, (str, os.PathLike)):
-        raise TypeError(
-            f"Client(where={where!r}): None, a connection file, or the `address` of a client on this machine, is needed"
-        )
-    if isinstance(where, str) and where.startswith("ipc://") and not os.path.exists(where.removeprefix("ipc://")):
-        raise LinkRefused(f"nobody answers at {where}: is the client that gave this address still open?")
-    if isinstance(where, str) and where.startswith("tcp://"):
-        raise ValueError(
-            f"Client(where={where!r}): a broker on a network is found through its connection file (where='FILE'), and "
-            "a node that listens through machines=['host:port']"
-        )
-    if max_cpu == 0 and not isinstance(max_cpu, bool) and not machines:
-        raise ValueError(
-            "Client(max_cpu=0) leaves nothing that could run a call, unless it asks for a GPU: "
-            "give at least 1, or None for all CPUs"
-        )
-    if max_gpu is not None and (isinstance(max_gpu, bool) or not isinstance(max_gpu, int)):
-        raise TypeError(f"Client(max_gpu={max_gpu!r}): a number is needed, or None for all")
-    if initializer is not None and not callable(initializer):
-        raise TypeError(f"Client(initializer={initializer!r}): a function or another callable is needed")
-
-
-def _require_map(fn: object, chunksize: int | None, buffersize: int | None) -> None:
-    if not callable(fn):
-        raise TypeError(f"map({fn!r}, …): a function or another callable is needed")
-    for name, value, rest in (("chunksize", chunksize, ">= 1"), ("buffersize", buffersize, "> 0")):
-        if value is None:
-            continue
-        # in the standard library's words, so that its tests hold
-        if isinstance(value, bool) or not isinstance(value, int):
-            raise TypeError(f"{name} must be an integer or None, not {value!r}")
-        if value < 1:
-            raise ValueError(f"{name} must be None or {rest}, not {value}")

@@ -101,6 +101,7 @@ class Feeder:
         sizer: Sizer,
         settings: TaskSettings,
         progress: Progress | None = None,
+        slots: Callable[[], int] | None = None,
     ) -> None:
         self.poster = poster
         self.entry = entry
@@ -109,6 +110,8 @@ class Feeder:
         self.sizer = sizer
         self.settings = settings
         self.progress = progress
+        # How many there are by now, where machines may join while the map runs.
+        self.slots = slots
         # In order, not yet handed out. Broken bundles are replaced by their parts when they come first.
         self.pending: deque[Bundle] = deque()
         # Posted and not known to be done; a future leaves when its bell is collected.
@@ -130,6 +133,8 @@ class Feeder:
         that are ready suffice, and a consumer slower than the slots is not buried under more.
         """
         sizer = self.sizer
+        if self.slots is not None:
+            sizer.slots = max(1, self.slots())
         began = 0.0
         with self.lock:
             while not self.over:

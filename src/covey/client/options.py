@@ -9,6 +9,7 @@ before anything is sent; a view shares the client, holds no state of its own, an
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
@@ -35,6 +36,8 @@ MOST_PRIORITY = 32767
 MOST_RETRIES = 255
 MOST_TIMEOUT = 4_294_967.0
 MOST_WAIT = 86_400.0
+
+_log = logging.getLogger("covey.client")
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,10 +87,11 @@ def checked(
     on_lost: str | None,
     gpu: float | None,
     count_gpus: Callable[[], int],
+    may_come: bool = False,
 ) -> TaskSettings:
     """`base` with what was given, or TypeError or ValueError that says what is wrong.
 
-    `count_gpus` is asked only where a GPU is: the answer may take a while.
+    `count_gpus` is asked only where a GPU is: the answer may take a while. `may_come`: there may be GPUs later.
     """
     if priority is not None:
         _require_int("priority", priority, -MOST_PRIORITY, MOST_PRIORITY, "higher goes first")
@@ -119,9 +123,11 @@ def checked(
     if gpu is not None:
         share = _share_of(gpu)
         if share and not count_gpus():
-            raise ValueError(
-                f"options(gpu={gpu!r}): this flock has no GPU slot, so the task would wait for ever; use gpu=0"
-            )
+            if not may_come:
+                raise ValueError(
+                    f"options(gpu={gpu!r}): this flock has no GPU slot, so the task would wait for ever; use gpu=0"
+                )
+            _log.warning("options(gpu=%r): the broker has no GPU slot yet; calls wait until a node with one joins", gpu)
         # All of one is 0 in a TaskRecord.
         base = replace(base, needs=NEEDS_GPU if share else NEEDS_CPU, share=share % WHOLE_SHARE)
     return base
@@ -252,6 +258,7 @@ class Options:
             on_lost=on_lost,
             gpu=gpu,
             count_gpus=self.client.count_gpus,
+            may_come=self.client.gpus_may_come,
         )
         return Options(self.client, settings)
 

@@ -167,7 +167,9 @@ class Inquiry:
         tried = zip(self._target.addresses, self._whys(), strict=True)
         why = "; ".join(f"{address}: {reason or 'it does not answer'}" for address, reason in tried)
         keys = self._target.keys
-        if keys is not None and "key" in why:
+        if all(reason.startswith("it turns us away") for reason in self._whys()):
+            advice = ""
+        elif keys is not None and "key" in why:
             own = fingerprint_of(keys.broker)
             advice = (f" (the fingerprint of the key here is {own}; `covey keys show-public` says there which it has, "
                       "and the file to copy from one to the other)")
