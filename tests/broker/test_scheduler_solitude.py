@@ -105,6 +105,43 @@ def test_slots_of_other_machines_go_on() -> None:
     assert set(given) == set(more)
 
 
+def test_one_that_is_killed_by_force_while_it_is_alone_gives_the_machine_back() -> None:
+    stage = Stage()
+    ticket, doer = starved(stage)
+    other = stage.doer()
+    ((alone, where),) = stage.assigned()
+    (late,) = stage.tasks()
+    assert stage.assigned() == []
+    assert (kinds(stage.cancel(ticket, force=True)), alone) == (["END", "KILL"], ticket)
+    assert stage.assigned() == [], "its slot has not died yet"
+    assert stage.leave(where, Leaving.KILLED) == []
+    assert stage.assigned() == [(late, ({doer, other} - {where}).pop())]
+    totals = stage.board.totals()
+    assert (totals.ooms, totals.crashes) == (1, 0)
+
+
+def test_nothing_is_drawn_from_a_loop_for_slots_that_are_kept_free() -> None:
+    stage = Stage()
+    loop = stage.doer(capacity=2, relays=True)
+    stage.tasks(3)
+    at_loop = {order.ticket: order for order in stage.decide() if order.doer == loop}
+    ticket, doer = starved(stage, needs=1)
+    other = stage.doer()
+    (alone,) = stage.decide()
+    assert (len(at_loop), alone.ticket) == (3, ticket)
+    assert kinds(stage.decide(after=1.0)) == [], "one slot has it, and the other is kept free"
+    stage.outcome(alone)
+    # From now on what waits at the loop is sought: one that it has begun, then the one that it lets wait in truth.
+    (back,) = stage.decide(after=1.0)
+    assert back.kind.name == "TAKE_BACK"
+    stage.give_back(back, gives=False)
+    (further,) = stage.decide(after=1.0)
+    assert (further.kind.name, further.token != back.token) == ("TAKE_BACK", True)
+    stage.give_back(further)
+    ((found, where),) = stage.assigned()
+    assert (found, where in (doer, other)) == (further.ticket, True)
+
+
 def test_the_end_of_a_node_is_a_loss_whatever_it_is_called() -> None:
     stage = Stage()
     node = stage.doer(capacity=2, relays=True)

@@ -98,6 +98,12 @@ def eat_slowly(megabytes: int) -> int:
     return len(blocks)
 
 
+def note_and_eat(path: str) -> int:
+    with open(path, "a") as notes:
+        notes.write("began\n")
+    return eat_slowly(400)
+
+
 @pytest.mark.parametrize("native", ["1", "0"], ids=["native", "on pyzmq"])
 def test_a_slot_over_its_own_limit_is_ended(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, native: str
@@ -113,6 +119,21 @@ def test_a_slot_over_its_own_limit_is_ended(
     assert all("of the 128.0 MiB that a slot may have (slot_max_rss)" in attempt for attempt in caught.value.attempts)
     assert "which runs eat_slowly()," in caplog.text
     assert "at 95 % it is ended" in caplog.text
+
+
+@pytest.mark.parametrize("native", ["1", "0"], ids=["native", "on pyzmq"])
+def test_a_call_that_must_not_run_twice_is_not_tried_again(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, native: str
+) -> None:
+    monkeypatch.setenv("COVEY_NATIVE", native)
+    with covey.Client(max_cpu=2, slot_max_rss=128 << 20) as client:
+        once = client.options(on_lost="fail")
+        with pytest.raises(covey.MaybeRan) as caught:
+            once.submit(note_and_eat, str(tmp_path / "tries")).result(60)
+        assert once.submit(pow, 2, 3).result(60) == 8
+        assert (client.statistics().ooms, client.statistics().crashes) == (1, 0)
+    assert (tmp_path / "tries").read_text() == "began\n"
+    assert "of the 128.0 MiB that a slot may have (slot_max_rss)" in str(caught.value)
 
 
 def test_a_bundle_in_which_one_item_takes_too_much(monkeypatch: pytest.MonkeyPatch) -> None:

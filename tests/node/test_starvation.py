@@ -1,8 +1,13 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """The kernel's counts of what it has killed for want of memory, in groups of both versions, as fixtures."""
+import os
+import signal
 from pathlib import Path
 
+from covey.node.seats import seats_of
 from covey.node.starvation import KillCounter
+from fakes import fake_launcher
+from waiting import wait_until
 
 
 def write(root: Path, files: dict[str, str]) -> None:
@@ -74,3 +79,22 @@ def test_where_nothing_counts_nobody_knows(tmp_path: Path) -> None:
     counter = KillCounter(root=str(tmp_path))
     assert counter.now() == {}
     assert counter.explains({}) is None
+
+
+def test_who_we_killed_ourselves_is_explained_and_takes_no_step_from_another(tmp_path: Path) -> None:
+    version_1(tmp_path, 0)
+    counter = KillCounter(root=str(tmp_path))
+    launcher = fake_launcher(tmp_path, "up(); hold()")
+    seats = seats_of(2)
+    try:
+        ours, theirs = (launcher.start(seat, counter.now()) for seat in seats)
+        wait_until(lambda: ours.is_up() and theirs.is_up())
+        # The kernel ends one while the other is to end at once.
+        version_1(tmp_path, 1)
+        ours.kill("its task was to end at once")
+        os.kill(theirs.pid, signal.SIGKILL)
+        endings = [child.reap("here", counter) for child in (ours, theirs)]
+    finally:
+        launcher.close()
+    assert [ending.starved for ending in endings] == [False, True]
+    assert endings[0].report().endswith("was stopped: its task was to end at once")

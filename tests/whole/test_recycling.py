@@ -6,6 +6,7 @@ from collections import Counter
 import pytest
 
 import covey
+from covey.errors import BadSetting
 from covey.node.limits import SlotLimits
 from covey.settings import Settings
 from covey.terminal.node import parser
@@ -74,9 +75,14 @@ def test_bad_limits_are_refused(tasks: int | None, size: int | None, kind: type[
 
 
 def test_what_is_given_goes_before_the_settings() -> None:
-    settings = Settings(max_tasks_per_slot=7, slot_max_rss=1000)
-    assert SlotLimits(max_tasks=3).under(settings) == SlotLimits(3, 1000)
+    settings = Settings(max_tasks_per_slot=7, slot_max_rss=1 << 30)
+    assert SlotLimits(max_tasks=3).under(settings) == SlotLimits(3, 1 << 30)
     assert SlotLimits(max_rss=10).under(settings).recycle_rss == 8
+
+
+def test_a_setting_in_other_units_is_refused() -> None:
+    with pytest.raises(BadSetting, match=r"COVEY_SLOT_MAX_RSS=512: at least 67108864 bytes \(64 MiB\) is needed, or 0"):
+        SlotLimits().under(Settings(slot_max_rss=512))
 
 
 def test_the_command_takes_them() -> None:

@@ -405,10 +405,13 @@ cdef tuple _attempts(bytes payload):
     cdef list lines = []
     cdef object peak = None
     for line in payload.decode(errors="replace").splitlines():
-        said, _, had = line.partition("\t")
-        lines.append(said)
-        if had.isdecimal():
+        said, _, had = line.rpartition("\t")
+        # Nineteen digits are more than anybody has; Python refuses to read a number of thousands.
+        if said and had.isdecimal() and len(had) < 20:
             peak = max(peak or 0, int(had))
+        else:
+            said = line
+        lines.append(said)
     return tuple(lines), peak
 
 

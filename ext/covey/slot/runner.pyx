@@ -48,14 +48,14 @@ cdef extern from *:
     #else
     static int covey_die_with_parent(int signal) { return 0; }
     #endif
-    static uint64_t* covey_map_mark(int fd) {
-        void* at = mmap(0, sizeof(uint64_t), PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    static uint64_t* covey_map_mark(int fd, size_t size) {
+        void* at = mmap(0, size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
         return at == MAP_FAILED ? 0 : (uint64_t*) at;
     }
     """
     int SIGKILL
     int covey_die_with_parent(int signal) noexcept nogil
-    uint64_t* covey_map_mark(int fd) noexcept nogil
+    uint64_t* covey_map_mark(int fd, size_t size) noexcept nogil
 
 
 # Whoever waits for a note looks up this often.
@@ -156,7 +156,7 @@ cdef class Runner:
         self.end.lifeline = lifeline
         self.end.beat_every = beat_every
         if mark >= 0:
-            mapped = covey_map_mark(mark)
+            mapped = covey_map_mark(mark, sizeof(uint64_t) + TITLE_MAX)
             if mapped != NULL:
                 self.end.mark = mapped
                 self.end.title = <char*> (mapped + 1)
@@ -370,8 +370,14 @@ cdef class Runner:
         return 0
 
     cdef int _entitle(self, uint32_t number, object function) except -1:
-        cdef bytes name = str(getattr(function, "__qualname__", "") or type(function).__qualname__).encode()[:TITLE_MAX - 1]
-        strcpy(self.end.title, name)
+        cdef object name
+        try:
+            name = getattr(function, "__qualname__", None)
+        except Exception:
+            # Its attributes are the user's own code, and a name for the log is no reason for a call to fail.
+            name = None
+        cdef bytes title = (name if type(name) is str else type(function).__qualname__).encode(errors="replace")
+        strcpy(self.end.title, title[:TITLE_MAX - 1])
         self.titled = number
         return 0
 

@@ -11,6 +11,7 @@ to.
 from dataclasses import dataclass
 from typing import Self
 
+from covey.errors import BadSetting
 from covey.node.watch import RECYCLE_AT
 from covey.settings import MIB, Settings
 
@@ -48,7 +49,12 @@ class SlotLimits:
         return cls(max_tasks_per_slot or 0, slot_max_rss or 0)
 
     def under(self, settings: Settings) -> Self:
-        """With the settings' in place of what is not limited here."""
+        """With the settings' in place of what is not limited here; BadSetting if these make no sense."""
+        if not self.max_rss and 0 < settings.slot_max_rss < LEAST_RSS:
+            raise BadSetting(
+                f"COVEY_SLOT_MAX_RSS={settings.slot_max_rss}: at least {LEAST_RSS} bytes (64 MiB) is needed, or 0 for "
+                "no limit"
+            )
         return type(self)(self.max_tasks or settings.max_tasks_per_slot, self.max_rss or settings.slot_max_rss)
 
     @property

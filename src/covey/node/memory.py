@@ -36,7 +36,7 @@ def available_memory(*, root: str = "/", caches: Sequence[str] = ("inactive_file
     True
     """
     least = _of_the_machine(root)
-    available = least.available
+    available = least.available if least.total else None
     for version, folder in group_folders(root, "memory"):
         group = _of_a_group(folder, version, caches)
         if group is None:
@@ -44,8 +44,8 @@ def available_memory(*, root: str = "/", caches: Sequence[str] = ("inactive_file
         if least.total == 0 or group.total < least.total:
             least = group
         # Groups above hold other processes too: one that is nearly full leaves little, however large it is.
-        available = min(available, group.available) if available else group.available
-    return Memory(least.total, min(available, least.total), least.because)
+        available = group.available if available is None else min(available, group.available)
+    return Memory(least.total, min(available or 0, least.total), least.because)
 
 
 def reclaimable_memory(*, root: str = "/") -> Memory:

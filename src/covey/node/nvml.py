@@ -8,6 +8,7 @@ May not know: which of them are wanted. `nvml` is the module pynvml (of nvidia-m
 Guarantees: NVML is shut down again; a GPU that does not answer is left out with a note, the others keep their numbers.
 """
 
+import contextlib
 from collections.abc import Iterator
 from typing import Any
 
@@ -26,17 +27,16 @@ def read_cards(nvml: Any, notes: list[str]) -> list[Card]:
 
 
 def memory_held(nvml: Any, uuid: str, pid: int) -> int | None:
-    """The bytes that a process holds on the device, 0 where it is not told how many; None: it has nothing there."""
-    nvml.nvmlInit()
-    try:
-        for process in nvml.nvmlDeviceGetComputeRunningProcesses(nvml.nvmlDeviceGetHandleByUUID(uuid)):
-            if process.pid == pid:
-                return int(process.usedGpuMemory or 0)
-    except nvml.NVMLError:
-        # Not every device tells.
-        pass
-    finally:
-        nvml.nvmlShutdown()
+    """The bytes that a process holds on the device, 0 where it is not told how many; None: nothing, or nobody tells."""
+    # Not every device tells; and what has just killed a slot may have taken the driver along, from its start on.
+    with contextlib.suppress(nvml.NVMLError):
+        nvml.nvmlInit()
+        try:
+            for process in nvml.nvmlDeviceGetComputeRunningProcesses(nvml.nvmlDeviceGetHandleByUUID(uuid)):
+                if process.pid == pid:
+                    return int(process.usedGpuMemory or 0)
+        finally:
+            nvml.nvmlShutdown()
     return None
 
 
