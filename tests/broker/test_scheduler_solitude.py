@@ -166,6 +166,49 @@ def test_one_that_is_cancelled_meanwhile_keeps_nobody_waiting() -> None:
     assert other != doer
 
 
+def test_what_was_cancelled_and_never_ends_is_not_waited_for_for_ever() -> None:
+    stage = Stage(pause=0, lease=0)
+    other = stage.doer()
+    (endless,) = stage.tasks()
+    stage.decide()
+    ticket, doer = starved(stage)
+    stage.decide()
+    assert kinds(stage.cancel(endless)) == ["END", "TAKE_BACK", "REVOKE"]
+    assert stage.assigned(after=9.0) == [], "it may end yet"
+    assert stage.board.next_time(stage.now) == 10.0
+    assert stage.assigned(after=1.0) == [(ticket, doer)]
+    (alone,) = stage.orders
+    (late,) = stage.tasks()
+    assert stage.assigned(after=100.0) == [], "nobody else is beside it"
+    stage.outcome(alone)
+    assert stage.assigned() == [(late, doer)]
+    assert other != doer
+
+
+def test_one_that_is_cancelled_while_it_is_alone_and_never_ends_keeps_the_machine_no_longer() -> None:
+    stage = Stage(pause=0, lease=0)
+    ticket, doer = starved(stage)
+    other = stage.doer()
+    ((_, where),) = stage.assigned()
+    (late,) = stage.tasks()
+    stage.cancel(ticket)
+    assert stage.assigned() == []
+    assert stage.assigned(after=9.0) == [], "it may end yet"
+    assert stage.assigned(after=1.0) == [(late, ({doer, other} - {where}).pop())]
+
+
+def test_what_is_wanted_is_waited_for_however_long_it_takes() -> None:
+    stage = Stage(pause=0, lease=0)
+    stage.doer()
+    stage.tasks()
+    (running,) = stage.decide()
+    ticket, _ = starved(stage)
+    assert stage.assigned() == []
+    assert stage.assigned(after=3600.0) == []
+    stage.outcome(running)
+    assert [given for given, _ in stage.assigned()] == [ticket]
+
+
 def test_nobody_waits_for_one_whose_kind_of_slot_is_gone() -> None:
     stage = Stage()
     gpu = stage.doer(kind=1)

@@ -271,6 +271,7 @@ cdef struct Scheduler:
     List hungry                 # what is to run alone on this machine, because memory ran out under it
     int32_t loner               # of those, the one that a slot has now; -1
     uint8_t solitude            # CROWDED, EMPTYING, ALONE
+    double haunted_from         # since when that may wait for what was cancelled; infinity: it does not
     # The agenda: a binary heap; entries may be out of date, and are checked when they are due.
     Due* dues
     uint32_t due_room

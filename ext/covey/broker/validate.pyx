@@ -437,7 +437,7 @@ cdef int _solitude(const Scheduler* self, uint64_t* placed) noexcept nogil:
     if self.solitude != ALONE or not self.tasks[self.loner].marks & HUNGRY:
         return 21
     for i in range(self.doer_used):
-        if self.doers[i].alive and not self.doers[i].marks & RELAYS and self.doers[i].assigned and (
+        if self.doers[i].alive and not self.doers[i].marks & RELAYS and self.doers[i].assigned > self.doers[i].ghosts and (
                 self.tasks[self.loner].doer != <int32_t> i or self.doers[i].assigned != 1):
             return 21
     return 0
