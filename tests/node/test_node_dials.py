@@ -18,7 +18,7 @@ from waiting import wait_until
 
 pytestmark = pytest.mark.slow
 
-_HELLO = struct.Struct("<BBHIIiIIIII")
+_HELLO = struct.Struct("<BBHIIiIIIIQI")
 _WELCOME = struct.Struct("<IIQIIHHIIIII")
 _CREDIT = struct.Struct("<IIQIII")
 
