@@ -271,7 +271,9 @@ class Anything(Ordered, RuleBasedStateMachine):
     def read_mark(self, doer: int, hand: Hand) -> None:
         """The slot is dead, and what it says that it ran is believed."""
         token = hand.able()[0]
-        assert self.board.died_under(doer, token, self.now) == 1
+        if not self.board.died_under(doer, token, self.now):
+            assert token not in self.tokens, "only what is over may be forgotten, by one that has become smaller"
+            return
         hand.begun.add(token)
         if hand.capacity == 1 and hand.begun == {token}:
             later = hand.held[hand.held.index(token) + 1 :]

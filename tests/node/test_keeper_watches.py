@@ -3,6 +3,8 @@
 import logging
 import os
 import signal
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -116,6 +118,17 @@ def test_the_most_that_it_had_is_told(keep: Keep, loop: FakeLoop, monkeypatch: p
     keep("up(); block = bytearray(50 << 20); block[::4096] = bytes(len(block) // 4096); os._exit(3)", seats_of(1))
     loop.wait_deaths(1)
     assert loop.peaks[0] > 50 << 20
+
+
+def test_a_slot_counts_from_what_its_parent_has_and_not_from_what_that_began_with() -> None:
+    script = "from covey.node.launch import _peak_of_us; print(_peak_of_us())"
+    block = bytearray(200 << 20)
+    block[::4096] = bytes(len(block) // 4096)
+    said = subprocess.run(
+        [sys.executable, "-c", script], check=True, capture_output=True,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(map(os.path.abspath, sys.path))})
+    assert 0 < int(said.stdout) < 150 << 20
+    assert launch._peak_of_us() > len(block)
 
 
 def test_each_slot_is_a_session(keep: Keep, loop: FakeLoop) -> None:

@@ -21,6 +21,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from covey.link.kin import kill_kin
+from covey.node.cgroups import lines_of
 from covey.node.ending import Ending
 from covey.node.memory import available_memory
 from covey.node.seats import Seat
@@ -201,6 +202,11 @@ def _limit() -> str:
 
 
 def _peak_of_us() -> int:
+    # What getrusage says of us may be what we have from our own parent, and a child gets nothing of that.
+    for line in lines_of("/proc/self", "status"):
+        name, _, size = line.partition(":")
+        if name == "VmHWM":
+            return int(size.split()[0]) * 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * _RSS_UNIT
 
 

@@ -38,7 +38,7 @@ def available_memory(*, root: str = "/", caches: Sequence[str] = ("inactive_file
     least = _of_the_machine(root)
     available = least.available if least.total else None
     for version, folder in group_folders(root, "memory"):
-        group = _of_a_group(folder, version, caches)
+        group = _of_a_group(folder, version, caches, available)
         if group is None:
             continue
         if least.total == 0 or group.total < least.total:
@@ -83,7 +83,7 @@ def _of_the_machine(root: str) -> Memory:
     return Memory(total, found.get("MemAvailable", total), "the memory of this machine")
 
 
-def _of_a_group(folder: str, version: int, caches: Sequence[str]) -> Memory | None:
+def _of_a_group(folder: str, version: int, caches: Sequence[str], least: int | None) -> Memory | None:
     limit, usage, prefix = (
         ("memory.max", "memory.current", "")
         if version == 2
@@ -93,14 +93,18 @@ def _of_a_group(folder: str, version: int, caches: Sequence[str]) -> Memory | No
     total = _number(lines_of(folder, limit))
     if total is None:
         return None
+    used = _number(lines_of(folder, usage)) or 0
+    if least is not None and total - used >= least:
+        # Already more than elsewhere. The kernel adds its statistics up when they are read, on each of its CPUs, and
+        # this is read every second.
+        return Memory(total, total - used, "the memory limit of this container")
     # Cached files are given back to whoever asks for memory.
     given_back = 0
     for line in lines_of(folder, "memory.stat"):
         name, _, number = line.partition(" ")
         if name.startswith(prefix) and name.removeprefix(prefix) in caches:
             given_back += _number([number]) or 0
-    used = (_number(lines_of(folder, usage)) or 0) - given_back
-    return Memory(total, max(0, total - max(0, used)), "the memory limit of this container")
+    return Memory(total, max(0, total - max(0, used - given_back)), "the memory limit of this container")
 
 
 def _number(lines: list[str]) -> int | None:
