@@ -47,6 +47,7 @@ if TYPE_CHECKING:
         SlotsWillNotStart,
         TaskLost,
         TaskTimeout,
+        WorkerDied,
     )
     from covey.slot.current import current
     from covey.swarm.call import maximize, minimize, optimize
@@ -80,6 +81,7 @@ __all__ = [
     "SlotsWillNotStart",
     "TaskLost",
     "TaskTimeout",
+    "WorkerDied",
     "__version__",
     "current",
     "distribute",

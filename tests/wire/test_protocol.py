@@ -183,7 +183,7 @@ BAD = [
     ("TASKS", 23, b"\x11\x27"),         # more than a whole GPU
     ("FUNCTION", 0, b"\0\0\0\0"),
     ("OUTCOMES", 16, b"\0"),            # status
-    ("OUTCOMES", 16, b"\x0a"),
+    ("OUTCOMES", 16, b"\x0b"),
     ("OUTPUT", 8, b"\0\0\0\0"),         # stream
     ("OUTPUT", 8, b"\4\0\0\0"),
     ("OUTPUT", 10, b"\6\0"),            # more of a host than there is text

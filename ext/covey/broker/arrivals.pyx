@@ -20,7 +20,7 @@ from covey.broker.returns cimport (
     returns_claim, returns_defer, returns_keep, returns_meet, returns_next_deferred, returns_on_asker_away, returns_on_held,
     returns_tell_held)
 from covey.broker.scheduler cimport (
-    ACCEPTED, DUPLICATE, LEFT_CRASHED, LEFT_KILLED, LEFT_LOST, LEFT_PLANNED, Cargo, Verdict, scheduler_doer_of,
+    ACCEPTED, DUPLICATE, LEFT_CRASHED, LEFT_KILLED, LEFT_LOST, LEFT_OOM, LEFT_PLANNED, Cargo, Verdict, scheduler_doer_of,
     scheduler_find, scheduler_on_asker_left, scheduler_on_cancel, scheduler_on_died_under, scheduler_on_doer_left,
     scheduler_on_given_back, scheduler_on_heard, scheduler_on_outcome, scheduler_on_retract, scheduler_on_started,
     scheduler_on_task, scheduler_where)
@@ -30,8 +30,9 @@ from covey.link.transit cimport transit_on_taken
 from covey.wire.bale cimport Bale, bale_drop, bale_hold
 from covey.wire.protocol cimport (
     ANSWER, ASKER, BAD_FIELD, BAD_NAME, BAD_PYTHON, BAD_VERSION, BROKEN, BYE, CANCEL, CREDIT, DOER, FINAL, FORCE, FORGET, FUNCTION,
-    GPU, HELD, HELLO, LEAVING, LOST, MAYBE_RAN, NOT_ALLOWED, NOTE, OTHER_VERSION, OUTCOMES, OUTPUT, PIECES, POISONED, QUERY,
-    REFUSE, REFUSED, RESOURCES, RETRACT, RETRACTED, SETUP_FAILED, STARTED, STOP, TAKEN, TASKS, WELCOME, WHO_ARE_YOU,
+    GPU, HELD, HELLO, LEAVING, LOST, MAYBE_RAN, NOT_ALLOWED, NOTE, OTHER_VERSION, OUTCOMES, OUTPUT, OUT_OF_MEMORY, PIECES,
+    POISONED, QUERY, REFUSE, REFUSED, RESOURCES, RETRACT, RETRACTED, SETUP_FAILED, STARTED, STOP, TAKEN, TASKS, WELCOME,
+    WHO_ARE_YOU,
     CancelRecord, CreditRecord, ForgetRecord, FunctionRecord, Header, HeldRecord, HelloRecord, NoteRecord, OutcomeRecord,
     OutputRecord, RefuseRecord, RetractedRecord, TakenRecord, TaskRecord, TicketRecord, WelcomeRecord, wire_check)
 
@@ -215,7 +216,8 @@ cdef void _on_outcomes(Desk* self, Peer* row, Bale* bale, double now) noexcept n
         if verdict.ruling == ACCEPTED:
             if self.asker_peers[verdict.asker] < 0:
                 returns_keep(self, &verdict, token, bale, <uint32_t> (<unsigned char*> outcome - start), now)
-            elif (self.blames != NULL or verdict.raised) and outcome.status in (POISONED, LOST, BROKEN, MAYBE_RAN):
+            elif (self.blames != NULL or verdict.raised) and outcome.status in (
+                    POISONED, LOST, BROKEN, MAYBE_RAN, OUT_OF_MEMORY):
                 # What was tried from here stands before what was tried below.
                 departures_end(
                     self, verdict.asker, verdict.ticket, outcome.status, outcome.attempt, verdict.raised,
@@ -507,7 +509,8 @@ cdef void _begin_dying(Desk* self, Peer* row, double judged_at) noexcept nogil:
     self.dying += 1
 
 
-cdef void arrivals_slot_died(Desk* self, uint32_t pid, uint64_t token, const char* report, double now) noexcept nogil:
+cdef void arrivals_slot_died(
+        Desk* self, uint32_t pid, uint64_t token, bint starved, const char* report, double now) noexcept nogil:
     cdef Peer* row
     cdef uint32_t i
     for i in range(self.peers.room):
@@ -518,6 +521,7 @@ cdef void arrivals_slot_died(Desk* self, uint32_t pid, uint64_t token, const cha
             row.lost = False
             row.judged_at = now + LAST_WORDS
             row.died_under = token
+            row.starved = starved
             row.report = strdup(report)
 
 
@@ -530,11 +534,11 @@ cdef int _why_it_left(Desk* self, Peer* row, double now) noexcept nogil:
     if row.killed:
         return LEFT_KILLED
     if row.died_under == UNKNOWN_TASK:
-        return LEFT_CRASHED
+        return LEFT_OOM if row.starved else LEFT_CRASHED
     # What ran is known exactly; it may have been finished, or cancelled, since.
     if row.died_under == NO_TASK or not scheduler_find(self.scheduler, row.died_under, &asker, &ticket):
         return LEFT_PLANNED
-    return LEFT_CRASHED
+    return LEFT_OOM if row.starved else LEFT_CRASHED
 
 
 cdef void arrivals_judge_the_dead(Desk* self, double now) noexcept nogil:

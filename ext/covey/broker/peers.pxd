@@ -60,6 +60,7 @@ cdef struct Peer:
     bint lost                       # DYING: the socket cannot reach it, and nobody has said why
     bint silent                     # a node that was given up
     bint killed                     # we had it killed: nobody there is to blame for its death
+    bint starved                    # DYING: it was ended because memory ran out
     char* report                    # DYING: how it died, one line
     Buffer batch                    # records of `batch_kind` not yet made a letter
     uint32_t batch_count

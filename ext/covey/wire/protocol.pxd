@@ -109,7 +109,7 @@ cdef enum CancelFlag:
 cdef enum OutcomeFlag:
     FINAL = 1                   # of an ERROR: it is not to be tried again, however many retries are left
 
-# Status of an outcome: how the task ended.
+# Status of an outcome: how the task ended. Behind a tab, a line an attempt may say how many bytes its slot had at most.
 cdef enum Status:
     VALUE = 1                   # the payload is the value
     ERROR = 2                   # the payload is the user's exception
@@ -120,7 +120,8 @@ cdef enum Status:
     BROKEN = 7                  # a SPLITTABLE task whose slot died; payload: a UTF-8 line an attempt
     REFUSED = 8                 # no doer may take it; payload: a UTF-8 reason
     MAYBE_RAN = 9               # it was to run once, and who may have begun it is gone; payload: a UTF-8 line an attempt
-    LAST_STATUS = 9
+    OUT_OF_MEMORY = 10          # memory ran out under it too often; payload: a UTF-8 line an attempt
+    LAST_STATUS = 10
 
 # Stream in OUTPUT.
 cdef enum Stream:

@@ -40,6 +40,7 @@ from covey.client.where import Elsewhere, elsewhere
 from covey.codec.functions import Setup, callable_name
 from covey.errors import ClientClosed, CoveyError, ForkedClient
 from covey.keys.connection import find_connection
+from covey.node.limits import NO_LIMITS, SlotLimits
 from covey.node.local import LocalNode
 from covey.slot import WHOLE_SHARE
 
@@ -70,6 +71,7 @@ class Client(Exchange, Executor):
         inline: run everything in this process, so that a debugger works.
         initializer, initargs: called once in every slot before this client's first task there, on other machines too.
         max_tasks_per_slot: replace a slot after so many tasks.
+        slot_max_rss: bytes a slot may have: over 80 % it is replaced after its task, over 95 % ended at once.
         progress: the default of `map(progress=)`: True a bar, False none, None where somebody looks.
 
     >>> import covey
@@ -96,10 +98,12 @@ class Client(Exchange, Executor):
         initializer: Callable[..., object] | None = None,
         initargs: Sequence[Any] = (),
         max_tasks_per_slot: int | None = None,
+        slot_max_rss: int | None = None,
         progress: bool | None = None,
     ) -> None:
-        require_setup(where, machines, max_cpu, max_gpu, initializer, max_tasks_per_slot)
-        own = machines or max_gpu or gpus or min_gpu_memory or inline or initializer or max_tasks_per_slot
+        require_setup(where, machines, max_cpu, max_gpu, initializer)
+        limits = SlotLimits.checked("Client", max_tasks_per_slot, slot_max_rss)
+        own = machines or max_gpu or gpus or min_gpu_memory or inline or initializer or limits != NO_LIMITS
         if where is None and max_cpu is None and not own:
             where = find_connection()
         self._progress = progress
@@ -140,7 +144,7 @@ class Client(Exchange, Executor):
                 gpus=gpus,
                 min_gpu_memory=min_gpu_memory,
                 setup=setup,
-                max_tasks=max_tasks_per_slot or 0,
+                limits=limits,
             )
         self._closed = False
         closing.enrol(self)

@@ -152,6 +152,7 @@ class Answers:
                 "crashes": totals["crashes"],
                 "losses": totals["losses"],
                 "late": totals["stale"],
+                "ooms": totals["ooms"],
             },
             "rate_per_s": round(rate, 2),
         }

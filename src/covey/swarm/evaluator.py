@@ -25,7 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from covey.codec.culprit import maybe_not_picklable
-from covey.errors import CoveyError, NotPicklable, PoisonTask
+from covey.errors import CoveyError, NotPicklable, WorkerDied
 from covey.swarm.chunks import ends_of, tasks_of
 from covey.swarm.evaluation import Evaluation, Outcome
 from covey.swarm.faults import Tally
@@ -43,7 +43,7 @@ WHOLE = 4096
 TRIAL = 0.02
 # A wait is made of pieces of this length: Python may miss a Ctrl-C that comes just before it sleeps.
 ATTENTIVE = 0.3
-# Not the fitness's doing; PoisonTask, which is one of covey's, is.
+# Not the fitness's doing; WorkerDied, which is one of covey's, is.
 NOT_THE_FITNESS = (CoveyError, BrokenExecutor, CancelledError)
 
 
@@ -160,7 +160,7 @@ class Evaluator:
     def call_all(self, call: Callable[..., Any], arguments: Sequence[tuple[Any, ...]]) -> list[Any]:
         """`call` with each of these arguments, in their order: something else than the evaluation, such as a leg.
 
-        Where a call killed its slots and that is forgiven, the PoisonTask stands for what it would have given.
+        Where a call killed its slots and that is forgiven, the WorkerDied stands for what it would have given.
         """
         self.landed = []
         if self._inline:
@@ -185,10 +185,10 @@ class Evaluator:
         return results
 
     def _survived(self, future: Future[Any]) -> Any:
-        """What a future holds; the PoisonTask itself, if the policy forgives that."""
+        """What a future holds; the WorkerDied itself, if the policy forgives that."""
         try:
             return future.result()
-        except PoisonTask as error:
+        except WorkerDied as error:
             if not self._evaluation.forgiving:
                 raise
             return error
@@ -359,7 +359,7 @@ class Evaluator:
         """What a future of the evaluation holds, errors of the fitness forgiven if that is the policy."""
         try:
             outcome: Outcome = future.result()
-        except PoisonTask as error:
+        except WorkerDied as error:
             if not self._evaluation.forgiving:
                 raise
             return self._forgiven(count, error)

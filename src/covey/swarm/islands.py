@@ -23,7 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from covey.codec.outcome import open_error, seal_error
-from covey.errors import CoveyError, PoisonTask
+from covey.errors import CoveyError, WorkerDied
 from covey.swarm.best import Best
 from covey.swarm.chunks import ends_of
 from covey.swarm.evaluation import Evaluation
@@ -200,7 +200,7 @@ class Islands:
         self._sailing = [group for group, _ in voyages]
         seconds = evaluator.seconds_for(len(voyages))
         left = run.elapsed
-        landed: list[Landfall | PoisonTask] = evaluator.call_all(
+        landed: list[Landfall | WorkerDied] = evaluator.call_all(
             self._leg,
             [
                 (self._states[group][island], self._migrants[group][island], generations, group, seconds)
@@ -211,7 +211,7 @@ class Islands:
         sunk = 0
         arrivals: dict[int, list[Landfall]] = {group: [] for group in active}
         for (group, island), found in zip(voyages, landed, strict=True):
-            if isinstance(found, PoisonTask):
+            if isinstance(found, WorkerDied):
                 sunk += self._lose(group, island, generations, found)
                 continue
             arrivals[group].append(found)
@@ -234,7 +234,7 @@ class Islands:
             # Nobody looked at the clock between generations: their times are spread evenly.
             run.end_iteration(mean, spread, time=left + each * (number + 1), told=number == made - 1)
 
-    def _lose(self, group: int, island: int, generations: int, error: PoisonTask) -> int:
+    def _lose(self, group: int, island: int, generations: int, error: WorkerDied) -> int:
         """An island went down with its slots; gives of how many evaluations that is the end.
 
         The same again would end in the same way, so another island begins in its place. Nobody knows how far the leg
@@ -260,14 +260,14 @@ class Islands:
             ranks = run.told(landed.values[at], landed.violations[at])
             run.offer(group, landed.positions[at], landed.values[at], landed.violations[at], ranks)
 
-    def _require_good(self, landed: list[Landfall | PoisonTask], sunk: int) -> None:
+    def _require_good(self, landed: list[Landfall | WorkerDied], sunk: int) -> None:
         """Raises what the fitness raised, or what its slots died of, if that is all there was on every island."""
         tally = self._run.tally
         if tally.any_good:
             return
         arrived = [found for found in landed if isinstance(found, Landfall)]
         errors = [open_error(found.error) for found in arrived if found.error is not None]
-        fatal = [found for found in landed if isinstance(found, PoisonTask)]
+        fatal = [found for found in landed if isinstance(found, WorkerDied)]
         total = sunk + sum(sum(found.evaluations) for found in arrived)
         if tally.raised == total:
             tally.give_up(total, (errors or fatal)[-1])
