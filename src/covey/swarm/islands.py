@@ -25,9 +25,9 @@ from numpy.typing import NDArray
 from covey.codec.outcome import open_error, seal_error
 from covey.errors import CoveyError, PoisonTask
 from covey.swarm.best import Best
+from covey.swarm.calls import Calls, Given
 from covey.swarm.chunks import ends_of
 from covey.swarm.evaluation import Evaluation
-from covey.swarm.evaluator import Evaluator
 from covey.swarm.faults import Tally
 from covey.swarm.feasible import told
 from covey.swarm.history import mean_and_spread
@@ -135,9 +135,9 @@ class Leg:
 class Islands:
     """The loop of islands."""
 
-    def __init__(self, run: Run, evaluator: Evaluator, leg: Leg) -> None:
+    def __init__(self, run: Run, calls: Calls, leg: Leg) -> None:
         self._run = run
-        self._evaluator = evaluator
+        self._calls = calls
         self._leg = leg
         problem = run.problem
         made = [
@@ -150,8 +150,8 @@ class Islands:
         self._migrants: list[list[tuple[Vector, Vector] | None]] = [[None] * problem.islands for _ in made]
         # How often each island was lost with its slots, and has begun anew.
         self._losses = [[0] * problem.islands for _ in made]
-        # The group of each leg under way.
-        self._sailing: list[int] = []
+        # What came of the legs whose likes are still under way.
+        self._landed: dict[tuple[int, int], Landfall | PoisonTask] = {}
 
     def go(self) -> str:
         """Runs until it is over; says why it is."""
@@ -167,8 +167,9 @@ class Islands:
 
     def absorb(self) -> None:
         """Legs were broken off: their islands are where they began, but what the others found counts for the best."""
-        for group, landed in zip(self._sailing, self._evaluator.landed, strict=False):
-            if landed is not None:
+        self._landed.update(self._calls.take_arrived())
+        for (group, _), landed in self._landed.items():
+            if isinstance(landed, Landfall):
                 self._run.tally.add(landed.tally)
                 for number in range(len(landed.evaluations)):
                     self._claim(group, landed, number)
@@ -194,20 +195,19 @@ class Islands:
         return max(1, generations)
 
     def _sail(self, active: list[int], generations: int) -> None:
-        run, evaluator = self._run, self._evaluator
+        run, calls = self._run, self._calls
         count = run.problem.islands
         voyages = [(group, island) for group in active for island in range(count)]
-        self._sailing = [group for group, _ in voyages]
-        seconds = evaluator.seconds_for(len(voyages))
+        seconds = calls.seconds_for(len(voyages))
         left = run.elapsed
-        landed: list[Landfall | PoisonTask] = evaluator.call_all(
-            self._leg,
-            [
-                (self._states[group][island], self._migrants[group][island], generations, group, seconds)
-                for group, island in voyages
-            ],
-        )
-        evaluator.landed = []
+        for group, island in voyages:
+            state, migrant = self._states[group][island], self._migrants[group][island]
+            calls.post((group, island), self._leg, state, migrant, generations, group, seconds)
+        while len(self._landed) < len(voyages):
+            voyage, given = calls.take()
+            self._landed[voyage] = self._survived(given)
+        landed = [self._landed[voyage] for voyage in voyages]
+        self._landed.clear()
         sunk = 0
         arrivals: dict[int, list[Landfall]] = {group: [] for group in active}
         for (group, island), found in zip(voyages, landed, strict=True):
@@ -233,6 +233,18 @@ class Islands:
                 spread[group] = _middle([its.spread[number] for its in islands if number < len(its.spread)])
             # Nobody looked at the clock between generations: their times are spread evenly.
             run.end_iteration(mean, spread, time=left + each * (number + 1), told=number == made - 1)
+
+    def _survived(self, given: Given) -> Landfall | PoisonTask:
+        """What a leg gave; the PoisonTask itself, if the policy forgives that."""
+        try:
+            found: Landfall = given()
+        except PoisonTask as error:
+            if not self._leg.evaluation.forgiving:
+                raise
+            return error
+        if found.who is not None and not self._calls.inline:
+            self._calls.who.add(found.who)
+        return found
 
     def _lose(self, group: int, island: int, generations: int, error: PoisonTask) -> int:
         """An island went down with its slots; gives of how many evaluations that is the end.
