@@ -99,12 +99,12 @@ class Calls:
             except TimeoutError:
                 continue
 
-    def drop(self) -> None:
-        """Whatever is still under way is of no use any more."""
-        for future in list(self._flying):
-            future.cancel()
+    def drop(self) -> bool:
+        """Whatever is still under way is of no use any more; whether anything may still run."""
+        running = [future for future in self._flying if not future.done() and not future.cancel()]
         self._flying.clear()
         self._waiting.clear()
+        return bool(running)
 
     def require_time(self) -> float:
         """How long a wait may be; OutOfTime when the time is over."""

@@ -30,7 +30,8 @@ from covey.swarm.evaluator import Evaluator
 from covey.swarm.faults import Tally
 from covey.swarm.fitness import Fitness
 from covey.swarm.imprint import imprint_of
-from covey.swarm.islands import Islands, Leg
+from covey.swarm.islands import Islands
+from covey.swarm.leg import Leg
 from covey.swarm.places import Place
 from covey.swarm.problem import IN_FLIGHT, PLANNED, SEED, Problem
 from covey.swarm.result import Result
@@ -140,11 +141,11 @@ class Campaign:
                 loop.restore(found["loop"])
             reason = self._go(loop, run, evaluator, place)
         finally:
-            calls.drop()
+            left_behind = calls.drop()
             if progress is not None:
                 progress.close()
-        # A stream leaves tasks behind that nobody waits for any more.
-        place.leave(kill=reason in ("timeout", "interrupted") or self.mode == "stream")
+        # A stream leaves tasks behind that nobody waits for any more, and islands may.
+        place.leave(kill=reason in ("timeout", "interrupted") or self.mode == "stream" or left_behind)
         return self._result(run, len(calls.who), reason)
 
     def _contents(self) -> dict[str, str]:
