@@ -21,7 +21,7 @@ import numpy as np
 from covey.codec.outcome import open_error
 from covey.errors import PoisonTask
 from covey.swarm.calls import Calls, Given
-from covey.swarm.leg import Landfall, Leg
+from covey.swarm.leg import Landfall, Leg, opened, packed
 from covey.swarm.run import Run
 from covey.swarm.wave import Island, Migrants, Outlook, Voyage, Wave, find_generations
 
@@ -53,7 +53,7 @@ class Islands:
             sum(self._sizes[group, island] for island in range(self._count)) for group in range(problem.group_count)
         ]
         # As the last wave that is booked left them.
-        self._islands = {voyage: Island(optimizer.state(space=False), 0) for voyage, optimizer in made.items()}
+        self._islands = {voyage: Island(packed(optimizer.state(space=False)), 0) for voyage, optimizer in made.items()}
         # What was found by then, for the island that is told; and what had been found one wave before.
         self._found: Migrants = [[None] * self._count for _ in range(problem.group_count)]
         self._heard = self._found
@@ -103,7 +103,8 @@ class Islands:
     def restore(self, state: Mapping[str, Any]) -> None:
         """Goes on from a checkpoint."""
         for group, island in self._islands:
-            self._islands[group, island] = Island(state["states"][group][island], state["losses"][group][island])
+            its = packed(state["states"][group][island])
+            self._islands[group, island] = Island(its, state["losses"][group][island])
         self._found, self._heard = (
             [[None if migrant is None else (migrant[0], migrant[1]) for migrant in group] for group in state[name]]
             for name in ("found", "heard")
@@ -113,7 +114,7 @@ class Islands:
     def _state(self) -> dict[str, Any]:
         groups = [[self._islands[group, island] for island in range(self._count)] for group in range(len(self._found))]
         return {
-            "states": [[island.state for island in islands] for islands in groups],
+            "states": [[opened(island.state) for island in islands] for islands in groups],
             "losses": [[island.losses for island in islands] for islands in groups],
             "found": self._found, "heard": self._heard, "outlook": self._outlook and list(self._outlook),
         }
@@ -161,8 +162,9 @@ class Islands:
             if not self._leg.evaluation.forgiving:
                 raise
             # The same again would end in the same way.
-            anew = self._run.problem.optimizer(*voyage, before.losses + 1)
-            wave.landed[voyage], wave.reached[voyage] = error, Island(anew.state(space=False), before.losses + 1)
+            losses = before.losses + 1
+            anew = self._run.problem.optimizer(*voyage, losses).state(space=False)
+            wave.landed[voyage], wave.reached[voyage] = error, Island(packed(anew), losses)
             return
         wave.landed[voyage], wave.reached[voyage] = landed, Island(landed.state, before.losses)
         if landed.who is not None and not self._calls.inline:
@@ -189,7 +191,7 @@ class Islands:
             run.tally.add(landed.tally)
             if len(landed.values) and self._count > 1:
                 # The last is the best of the leg.
-                ranks = run.told(landed.values[-1:], landed.violations[-1:])
+                ranks = run.told(np.array(landed.values[-1:]), np.array(landed.violations[-1:]))
                 found[group][(island + 1) % self._count] = landed.positions[-1:], ranks
         self._heard, self._found = self._found, found
         self._require_good([wave.landed[voyage] for voyage in voyages], sunk)
@@ -215,9 +217,7 @@ class Islands:
             run.count(group, landed.evaluations[number])
         if number in landed.found_in:
             row = landed.found_in.index(number)
-            at = slice(row, row + 1)
-            ranks = run.told(landed.values[at], landed.violations[at])
-            run.offer(group, landed.positions[at], landed.values[at], landed.violations[at], ranks)
+            run.best.claim(group, landed.positions[row], landed.values[row], landed.violations[row])
 
     def _require_good(self, landed: list[Landfall | PoisonTask], sunk: int) -> None:
         """Raises what the fitness raised, or what its slots died of, if that is all there was on every island."""
@@ -235,4 +235,4 @@ class Islands:
 
 def _middle(values: list[float]) -> float:
     known = [value for value in values if value == value]
-    return float(np.mean(known)) if known else float("nan")
+    return sum(known) / len(known) if known else float("nan")

@@ -6,13 +6,15 @@
 Why: where an evaluation takes microseconds, no particle is worth a message, but a few thousand of them are.
 
 May not know: other islands, clients, futures. Guarantees: the state comes with the task and goes back with the
-outcome, so nothing is lost with a slot but the leg; a leg that was told how long it may take ends before, after one
-generation at the least; a leg in which everything raised says how.
+outcome, so nothing is lost with a slot but the leg; it is bytes, which the caller passes on and need not open; a leg
+that was told how long it may take ends before, after one generation at the least; a leg in which everything raised says
+how.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import pickle
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -30,7 +32,7 @@ from covey.swarm.history import mean_and_spread
 from covey.swarm.optimizer import Optimizer
 from covey.swarm.space import Space
 
-__all__ = ["Landfall", "Leg"]
+__all__ = ["Landfall", "Leg", "opened", "packed"]
 
 Vector = NDArray[np.float64]
 
@@ -39,12 +41,12 @@ Vector = NDArray[np.float64]
 class Landfall:
     """What comes back from a leg."""
 
-    state: dict[str, Any]
+    state: bytes
     # Each new best of this leg, as one row each, and in which of its generations it was found.
     found_in: list[int]
     positions: Vector
-    values: Vector
-    violations: Vector
+    values: list[float]
+    violations: list[float]
     # Of each generation.
     evaluations: list[int]
     mean: list[float]
@@ -70,18 +72,18 @@ class Leg:
         self.clock = clock
 
     def __call__(
-        self, state: dict[str, Any], migrant: tuple[Vector, Vector] | None, generations: int, group: int,
+        self, state: bytes, migrant: tuple[Vector, Vector] | None, generations: int, group: int,
         seconds: float | None
     ) -> Landfall:
         """The island after so many generations; after fewer, if one more would last beyond `seconds`."""
-        optimizer = Optimizer.from_state(state, self.space)
+        optimizer = Optimizer.from_state(opened(state), self.space)
         if migrant is not None:
             optimizer.inject(*migrant)
         best = Best(1, self.space.dimension, self.minimize)
         # The caller gives up, not a leg: it sees the other islands, too.
         tally = Tally("", None)
-        landed = Landfall({}, [], *self._nothing(), [], [], [], {}, None, None)
-        finds: list[tuple[Vector, float, float]] = []
+        landed = Landfall(b"", [], np.empty((0, self.space.dimension)), [], [], [], [], [], {}, None, None)
+        positions_found: list[Vector] = []
         first: Exception | None = None
         began = before = self.clock()
         groups, ends = np.empty(0, dtype=np.int64), [0]
@@ -108,7 +110,9 @@ class Leg:
             ranks = values if clean else told(values, violations, self.minimize)
             if best.offer(0, positions, values, violations, ranks):
                 landed.found_in.append(number)
-                finds.append((best.positions[0].copy(), float(best.values[0]), float(best.violations[0])))
+                positions_found.append(best.positions[0].copy())
+                landed.values.append(best.values.item(0))
+                landed.violations.append(best.violations.item(0))
             optimizer.tell(ids, ranks)
             mean, spread = mean_and_spread(values, violations, clean=clean)
             landed.evaluations.append(count)
@@ -118,15 +122,21 @@ class Leg:
             if seconds is not None and now - began + (now - before) > seconds:
                 break
             before = now
-        if finds:
-            landed.positions = np.array([position for position, _, _ in finds])
-            landed.values = np.array([value for _, value, _ in finds])
-            landed.violations = np.array([violation for _, _, violation in finds])
-        landed.state = optimizer.state(space=False)
+        if positions_found:
+            landed.positions = np.array(positions_found)
+        landed.state = packed(optimizer.state(space=False))
         landed.tally = tally.state()
         if first is not None and not tally.any_good:
             landed.error = seal_error(first)
         return landed
 
-    def _nothing(self) -> tuple[Vector, Vector, Vector]:
-        return np.empty((0, self.space.dimension)), np.empty(0), np.empty(0)
+
+def packed(state: Mapping[str, Any]) -> bytes:
+    """An island's state, which is without the space that all of them share."""
+    return pickle.dumps(state, protocol=5)
+
+
+def opened(state: bytes) -> Mapping[str, Any]:
+    """What was packed: numbers, strings and arrays."""
+    found: Mapping[str, Any] = pickle.loads(state)
+    return found

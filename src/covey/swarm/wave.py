@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,7 +34,7 @@ Migrants = list[list[tuple[NDArray[np.float64], NDArray[np.float64]] | None]]
 class Island(NamedTuple):
     """An island between two legs, and how often it was lost with its slots and has begun anew."""
 
-    state: dict[str, Any]
+    state: bytes
     losses: int
 
 
