@@ -78,7 +78,7 @@ class Evaluator:
         """The values of a round."""
         self.partial = []
         count = len(positions)
-        if self._free and self._pace.is_cheap(count) and not self._stays_in_slots:
+        if self._free and self._is_better_here(count):
             # Too cheap even to be cut.
             size = self._chunk if self._fixed else self._whole
             return self._in_place(positions, groups, ends_of(count, size, exact=self._fixed))
@@ -108,6 +108,16 @@ class Evaluator:
     def drop(self) -> None:
         """Whatever was posted is of no use any more."""
         self._calls.drop()
+
+    def _is_better_here(self, count: int) -> bool:
+        """Whether a round of so many particles is over sooner in this process than in slots."""
+        if self._stays_in_slots:
+            return False
+        place = self._calls.place
+        # To count slots is to start them.
+        if place.is_cold:
+            return self._pace.is_cheap(count) or self._pace.may_stay(count)
+        return self._pace.is_cheap(count, place.slots)
 
     @property
     def _stays_in_slots(self) -> bool:
@@ -179,7 +189,7 @@ class Evaluator:
         if failed:
             raise failed[0]
         if not sent:
-            while done < len(ends) and (self._pace.may_try_more or self._pace.is_cheap(count)):
+            while done < len(ends) and (self._pace.may_try_more or self._is_better_here(count)):
                 done = self._try(positions, groups, ends[: done + 1])
         if done == len(ends):
             return _joined([outcome for _, _, outcome in self.partial])
