@@ -138,10 +138,12 @@ class Islands:
                 self._send(wave, voyage, self._islands[voyage], share)
             elif voyage in wave.landed and following is not None:
                 self._send(following, voyage, wave.reached[voyage], share)
-        while not wave.landed.keys() >= set(voyages):
+        awaited = set(voyages)
+        while not wave.landed.keys() >= awaited:
             (its, voyage), given = self._calls.take()
             self._land(its, voyage, given)
-            if its is wave and following is not None:
+            # Not those of a group that was found to be finished meanwhile.
+            if its is wave and voyage in awaited and following is not None:
                 self._send(following, voyage, wave.reached[voyage], share)
 
     def _send(self, wave: Wave, voyage: Voyage, island: Island, share: float) -> None:
@@ -173,6 +175,8 @@ class Islands:
     def _book(self, wave: Wave) -> None:
         """All legs of a wave are there: what happened in each of its generations, and what is told of it later."""
         run = self._run
+        # Whoever presses Ctrl-C from here on must not find it counted twice.
+        self._wave = None
         voyages = wave.voyages(self._count)
         found = [list(migrants) for migrants in self._found]
         arrivals: list[tuple[int, Landfall]] = []
