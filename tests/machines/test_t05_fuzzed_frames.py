@@ -3,7 +3,8 @@
 honest client is served."""
 import random
 import struct
-import threading
+import subprocess
+import sys
 from collections.abc import Iterator
 from time import monotonic
 
@@ -23,6 +24,7 @@ from waiting import wait_until
 pytestmark = [pytest.mark.faults, pytest.mark.slow]
 
 MIB = 1 << 20
+EXTRA = 1
 # A HELLO again and again, because who is refused is a stranger; the others as they would come.
 KIND_AT = 5
 # What whoever has the key may do, and what would end the test: telling a node to end.
@@ -41,9 +43,12 @@ def good_messages() -> list[bytes]:
         "OUTCOMES": [struct.pack("<QIIBBH", 1, 2, 1500, 1, 1, 0) + b"ok"], "STARTED": [struct.pack("<Q", 1)],
         "RETRACTED": [struct.pack("<QI", 1, 1)], "OUTPUT": [struct.pack("<QHHI", 1, 1, 2, 5) + b"h0hi\n"],
         "CREDIT": [struct.pack("<IIQIII", 10, 40, 1 << 20, 4, 0, 0)],
-        "REFUSE": [struct.pack("<II", 1, 2) + b"no"],
+        "REFUSE": [struct.pack("<II", 1, 2) + b"no"], "HELD": [struct.pack("<Q", 5)], "LEAVING": [],
+        "WELCOME": [struct.pack("<IIQIIHHIIIII", 3, 131072, 1 << 28, 15000, 7, 0x030B, 0, 2, 1, 0, 90, 3) + b"lab"],
+        "TAKEN": [struct.pack("<Q", 1 << 18)],
     }
-    return [message(KINDS[kind], found) for kind, found in records.items()]
+    sound = [message(KINDS[kind], found) for kind, found in records.items()]
+    return [*sound, message(KINDS["PIECES"], [struct.pack("<Q", 40)], EXTRA), message(KINDS["PIECES"], [], EXTRA)]
 
 
 def frames(rng: random.Random, count: int) -> Iterator[list[bytes]]:
@@ -86,36 +91,49 @@ def times(client, count: int) -> list[float]:
     return found
 
 
-@pytest.mark.parametrize("count", [100_000, pytest.param(1_000_000, marks=pytest.mark.soak)])
-def test_t5_fuzzed_frames_from_a_peer_with_the_right_key(count: int, figures: Figures) -> None:
+# In a process of its own, and a modest one: it stands for a machine elsewhere, which takes nothing of this one's cores.
+FUZZER = """
+import os, sys
+sys.path[:0] = {path!r}
+from test_t05_fuzzed_frames import fuzz
+os.nice(19)
+fuzz({connection!r}, {role!r}, {word}, {count})
+"""
+
+
+def fuzz(connection: str, role: Role, word: int, count: int) -> None:
+    file = ConnectionFile.read(connection)
+    with caller(file.addresses[0], file.keys(role)) as found:
+        # Whoever is faster than the broker waits for it.
+        found.socket.set(zmq.SNDHWM, 1000)
+        throw(found, word, word, count)
+
+
+@pytest.mark.parametrize(("role", "word"), [("client", ASKER), ("node", DOER)])
+@pytest.mark.parametrize("count", [50_000, pytest.param(500_000, marks=pytest.mark.soak)])
+def test_t5_fuzzed_frames_from_a_peer_with_the_right_key(role: Role, word: int, count: int, figures: Figures) -> None:
     # Whoever has a node's key may take tasks and be lost with them, and this one does so all the time.
     with Flock(nodes=1, slots=1, loss_limit=1000, lease=2.0) as flock:
-        file = ConnectionFile.read(flock.connection)
         client = flock.client()
         times(client, 200)
-        idle = quantile(times(client, 500), 0.99)
+        idle = quantile(times(client, 1000), 0.99)
         before = resident_of(flock.broker.pid)
-        sent: list[int] = []
-
-        def fuzz(role: Role, word: int) -> None:
-            with caller(file.addresses[0], file.keys(role)) as found:
-                # Whoever is faster than the broker waits for it.
-                found.socket.set(zmq.SNDHWM, 1000)
-                sent.append(throw(found, word, word, count // 2))
-
-        fuzzers = [threading.Thread(target=fuzz, args=who) for who in (("client", ASKER), ("node", DOER))]
-        for fuzzer in fuzzers:
-            fuzzer.start()
+        program = FUZZER.format(path=sys.path, connection=str(flock.connection), role=role, word=word, count=count)
         took: list[float] = []
-        while any(fuzzer.is_alive() for fuzzer in fuzzers):
-            took += times(client, 20)
+        with subprocess.Popen([sys.executable, "-c", program]) as fuzzer:
+            while fuzzer.poll() is None:
+                took += times(client, 20)
+        assert fuzzer.returncode == 0
         assert flock.broker.running, flock.picture()
         grown = resident_of(flock.broker.pid) - before
         assert client.submit(abs, -1).result(30) == 1
         assert "Traceback" not in flock.picture()
-    busy = quantile(took, 0.99)
-    figures.say("T5", f"{sum(sent):,} frames: broker alive, +{grown / MIB:.0f} MiB, p99 {busy / idle:.1f} × idle")
+    slower = quantile(took, 0.99) / idle
+    figures.say(f"T5 {role}", f"{count:,} frames: broker alive, +{grown / MIB:.0f} MiB, p99 {slower:.1f} × idle")
     assert grown < 50 * MIB
+    if role == "client" and count > 50_000:
+        # In a short run, on a machine that does other things too, a p99 is a few round trips.
+        assert slower < 5
 
 
 @pytest.mark.parametrize(("role", "word", "kind"), [("client", ASKER, "STARTED"), ("node", DOER, "CANCEL")])

@@ -22,6 +22,7 @@ from waiting import wait_until
 pytestmark = [pytest.mark.faults, pytest.mark.slow]
 
 MIB = 1 << 20
+SHORT = 5000
 
 
 def tasks(flock: Flock) -> dict[str, int]:
@@ -53,7 +54,7 @@ with covey.Client({connection!r}) as client:
 """
 
 
-@pytest.mark.parametrize("count", [5000, pytest.param(100_000, marks=pytest.mark.soak)])
+@pytest.mark.parametrize("count", [SHORT, pytest.param(100_000, marks=pytest.mark.soak)])
 def test_t17_a_client_that_stands_still_with_its_results_waiting(count: int, figures: Figures) -> None:
     with Flock(nodes=1, slots=2) as flock:
         client = flock.client()
@@ -86,6 +87,9 @@ def test_t17_a_client_that_stands_still_with_its_results_waiting(count: int, fig
         "T17", f"{count:,} calls with results of 10 kB: {waiting:,} were done while their client stood still, broker "
         f"+{held / MIB:.0f} MiB; another client's p99 {slower:.1f} × idle")
     assert held < 400 * MIB
+    if count > SHORT:
+        # In a short run, on a machine that does other things too, a p99 is a few round trips.
+        assert slower < 2
 
 
 def _is_idle(flock: Flock) -> bool:
