@@ -162,7 +162,7 @@ cdef struct AskerRow:
     uint32_t unfinished
     uint32_t assigned           # of those, at doers
     int32_t chain               # next free row
-    uint8_t wanted              # a bit for each mask in whose lanes something waits
+    uint16_t wanted             # a bit for each mask in whose lanes something waits
     uint8_t alive
 
 cdef struct FunctionRow:
@@ -237,8 +237,8 @@ cdef struct Scheduler:
     uint32_t function_room
     Pool pools[KINDS]
     Line lines[MASKS]
-    uint8_t wanted              # a bit for each mask in whose lanes something waits
-    uint8_t suspected           # and in whose suspects
+    uint16_t wanted             # a bit for each mask in whose lanes something waits
+    uint16_t suspected          # and in whose suspects
     # The agenda: a binary heap; entries may be out of date, and are checked when they are due.
     Due* dues
     uint32_t due_room
@@ -296,8 +296,8 @@ cdef inline uint32_t units_of(const TaskRow* row) noexcept nogil:
     return row.share if row.share else WHOLE_SHARE
 
 # The masks that contain a kind, a bit for each.
-cdef inline uint8_t served_by(int kind) noexcept nogil:
-    return <uint8_t> (0xf0ccaa >> (8 * kind))
+cdef inline uint16_t served_by(int kind) noexcept nogil:
+    return <uint16_t> (<uint64_t> 0x010000f000cc00aa >> (16 * kind))
 
 # The clock that pauses do not move. A gap since the last tick that only a pause explains does not
 # move it either, though only the next tick writes that down.

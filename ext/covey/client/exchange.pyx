@@ -140,6 +140,8 @@ cdef class Exchange:
         if values_encode(&self.scratch, args) != 1:
             return self.send(fn, args, kwargs)
         self._put(future, function.number, self.scratch.data, self.scratch.used, NULL, 0, NEEDS_CPU, 0, 0, 0, 0, 0)
+        if self.line.end.unsent_bytes >= self.line.backlog:
+            self.line.wait_room()
         return future
 
     cdef uint64_t _put(
@@ -155,8 +157,6 @@ cdef class Exchange:
             self.line.live -= 1
             Py_DECREF(future)
             raise MemoryError("no memory for another task")
-        if self.line.end.unsent_bytes >= self.line.backlog:
-            self.line.wait_room()
         return future.ticket
 
     cdef int _ship(self, Function function) except -1:
@@ -222,9 +222,26 @@ cdef class Exchange:
             self._put(
                 future, entry.number, parcel.data, parcel.used, bale, priority, needs, share, flags, retries, crashes,
                 timeout_ms)
+            if self.line.end.unsent_bytes >= self.line.backlog:
+                self.line.wait_room()
             return future
         finally:
             buffer_free(&parcel)
+
+    def post_sealed(self, Function entry not None, bytes parcel not None, list buffers not None, *, int needs, int priority=0):
+        """One task whose parcel is bytes already; also after `refuse`. Never waits: whoever uses it bounds it."""
+        cdef FutureCore future
+        cdef Bale* bale
+        if self.line.failed:
+            raise self.line.refusal
+        if entry.number not in self.shipped:
+            self._ship(entry)
+        bale = bale_of_buffers(buffers)
+        future = future_new(self.line, entry)
+        self._put(
+            future, entry.number, <const unsigned char*> PyBytes_AS_STRING(parcel), PyBytes_GET_SIZE(parcel), bale,
+            priority, needs, 0, 0, 0, 0, 0)
+        return future
 
     def listen(self, FutureCore future not None, hear):
         """What the task writes to us is given to `hear`, as bytes, by the thread that sets futures, until its outcome is

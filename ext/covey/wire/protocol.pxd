@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""The covey protocol, version 2.
+"""The covey protocol, version 3.
 
 Why: every link between two parts of covey (client and broker, broker and node, node and slot)
 speaks these messages and no others. One end *asks*, the other *does*; who dialled whom does not
@@ -18,7 +18,7 @@ from libc.stdint cimport int16_t, int32_t, int64_t, uint8_t, uint16_t, uint32_t,
 # MAGIC is "CVEY" as the bytes stand on the wire. A peer of another VERSION is refused by name.
 cdef enum:
     MAGIC = 0x59455643
-    VERSION = 2
+    VERSION = 3
 
 # Limits: what a receiver must accept and a sender must not exceed.
 cdef enum:
@@ -76,15 +76,17 @@ cdef enum:
     CPU = 0                     # a CPU slot of a machine that offers no GPU
     GPU = 1                     # a slot with a GPU
     CPU_BESIDE = 2              # a CPU slot of a machine that offers GPUs as well
-    RESOURCES = 3               # how many there are; not a resource
+    JOURNAL = 3                 # keeps calls on disk and runs none; what stands before it runs calls
+    RESOURCES = 4               # how many there are; not a resource
 
 # Needs in common use.
 cdef enum Needs:
     NEEDS_CPU = 5               # any CPU slot
     NEEDS_GPU = 2               # a GPU slot and nothing else
     NEEDS_GPU_FIRST = 3         # a GPU slot on a machine that has one, else a CPU slot
-    NEEDS_ANY = 7               # whatever there is
-    NEEDS_LAST = 7              # the largest mask; not a need of its own
+    NEEDS_ANY = 7               # whatever runs calls
+    NEEDS_JOURNAL = 8           # a journal; nothing else will do beside it
+    NEEDS_LAST = 8              # the largest mask; not a need of its own
 
 # Share: what a task takes of a GPU is counted in these; 0 stands for all of one.
 cdef enum:

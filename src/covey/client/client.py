@@ -35,8 +35,9 @@ from covey.client.progress import maybe_progress
 from covey.client.results import Results
 from covey.client.statistics import Statistics, statistics_of
 from covey.client.where import Elsewhere, elsewhere
+from covey.client.wishes import require_map, require_setup
 from covey.codec.functions import Setup, callable_name
-from covey.errors import ClientClosed, CoveyError, ForkedClient, LinkRefused
+from covey.errors import ClientClosed, CoveyError, ForkedClient
 from covey.keys.connection import find_connection
 from covey.node.local import LocalNode
 from covey.slot import WHOLE_SHARE
@@ -44,6 +45,9 @@ from covey.slot import WHOLE_SHARE
 if TYPE_CHECKING:
     from concurrent.futures import Future
     from types import TracebackType
+
+    from covey.client.job import Job
+    from covey.node.machines import Machines
 
 __all__ = ["Client"]
 
@@ -96,7 +100,7 @@ class Client(Exchange, Executor):
         max_tasks_per_slot: int | None = None,
         progress: bool | None = None,
     ) -> None:
-        _require_setup(where, machines, max_cpu, max_gpu, initializer, max_tasks_per_slot)
+        require_setup(where, machines, max_cpu, max_gpu, initializer, max_tasks_per_slot)
         own = machines or max_gpu or gpus or min_gpu_memory or inline or initializer or max_tasks_per_slot
         if where is None and max_cpu is None and not own:
             where = find_connection()
@@ -116,6 +120,10 @@ class Client(Exchange, Executor):
         self._slots_per_gpu = 1
         self._last_totals: Mapping[str, int] | None = None
         self._runner: InlineRunner | None = None
+        self._jobs: weakref.WeakSet[Job] = weakref.WeakSet()
+        # The connection file of the broker, and what was done in its slots before our first task.
+        self._broker = ""
+        self._setup: Setup | None = None
         if inline:
             if initializer is not None:
                 initializer(*initargs)
@@ -124,7 +132,7 @@ class Client(Exchange, Executor):
             self.submit = self._runner.submit  # type: ignore[method-assign, assignment]
             self._closed = False
             return
-        setup = None if initializer is None else Setup(initializer, initargs)
+        self._setup = setup = None if initializer is None else Setup(initializer, initargs)
         if isinstance(where, str) and where.startswith(("ipc://", "inproc://")):
             super().__init__(where, settings_module.read())
             if setup is not None:
@@ -152,6 +160,7 @@ class Client(Exchange, Executor):
 
         if far.all_of_it:
             wishes |= {"max_cpu": 0, "max_gpu": 0}
+            self._broker = far.machines[0].file
         sealed = None if setup is None else (setup.data, setup.buffers, setup.token)
         node = LocalNode(on_broken=on_broken, links=bool(far.machines), setup=sealed, **wishes)
         self._gpu_slots = node.gpu_slots
@@ -246,7 +255,8 @@ class Client(Exchange, Executor):
         timeout: float | None = None,
         retries: int | None = None,
         gpu: float | None = None,
-    ) -> Options:
+        detached: bool = False,
+    ) -> Options | Job:
         """A view of this client whose tasks carry settings; it has submit, map and imap_unordered.
 
         Parameters:
@@ -254,6 +264,8 @@ class Client(Exchange, Executor):
             timeout: seconds that a call may run; then its slot is killed and the call raises TaskTimeout.
             retries: how often a call that raised is tried again.
             gpu: 1 for a slot that has a GPU, 0.25 for one on a GPU that up to four such calls share.
+            detached: open a job at the broker's journal, whose calls outlive this program: see `covey.resume`. The view
+                has `job_id` and `flush` besides.
 
         >>> import covey
         >>> with covey.Client(inline=True) as client:
@@ -263,7 +275,18 @@ class Client(Exchange, Executor):
         settings = checked(
             PLAIN, priority=priority, timeout=timeout, retries=retries, gpu=gpu, count_gpus=self.count_gpus
         )
+        if detached:
+            from covey.client.job import open_job
+
+            job = open_job(self, settings)
+            self._jobs.add(job)
+            return job
         return Options(self, settings)
+
+    @property
+    def journalled(self) -> tuple[Machines | None, str, Setup | None]:
+        """What a detached job needs to know of this client: its links, its broker's file, its initializer."""
+        return self._node.machines if self._node is not None else None, self._broker, self._setup
 
     def submit_with(
         self, settings: TaskSettings, fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
@@ -296,7 +319,7 @@ class Client(Exchange, Executor):
     ) -> Results[Any]:
         """A map with settings; what `map`, `imap_unordered` and a view of `options` call."""
         deadline = None if timeout is None else monotonic() + timeout
-        _require_map(fn, chunksize, buffersize)
+        require_map(fn, chunksize, buffersize)
         items, star, length = zipped(fn, iterables)
         bar = maybe_progress(self._progress if progress is None else progress, length, callable_name(fn))
         if self._runner is not None:
@@ -390,6 +413,8 @@ class Client(Exchange, Executor):
         with self._end_lock:
             if self._closed:
                 return
+            for job in list(self._jobs):
+                job.close()
             self.wait_idle()
             node = self._node
             if node is not None:
@@ -542,52 +567,3 @@ class Client(Exchange, Executor):
             return "<covey.Client, inline>"
         slots, tasks = self.slots, self.unfinished
         return f"<covey.Client of {slots} slot{'s' * (slots != 1)}, {tasks} task{'s' * (tasks != 1)} unfinished>"
-
-
-def _require_setup(
-    where: str | os.PathLike[str] | None,
-    machines: Sequence[str],
-    max_cpu: int | None,
-    max_gpu: int | None,
-    initializer: Callable[..., object] | None,
-    max_tasks_per_slot: int | None,
-) -> None:
-    if where is not None and not isinstance(where, (str, os.PathLike)):
-        raise TypeError(
-            f"Client(where={where!r}): None, a connection file, or the `address` of a client on this machine, is needed"
-        )
-    if isinstance(where, str) and where.startswith("ipc://") and not os.path.exists(where.removeprefix("ipc://")):
-        raise LinkRefused(f"nobody answers at {where}: is the client that gave this address still open?")
-    if isinstance(where, str) and where.startswith("tcp://"):
-        raise ValueError(
-            f"Client(where={where!r}): a broker on a network is found through its connection file (where='FILE'), and "
-            "a node that listens through machines=['host:port']"
-        )
-    if max_cpu == 0 and not isinstance(max_cpu, bool) and not machines:
-        raise ValueError(
-            "Client(max_cpu=0) leaves nothing that could run a call, unless it asks for a GPU: "
-            "give at least 1, or None for all CPUs"
-        )
-    if max_gpu is not None and (isinstance(max_gpu, bool) or not isinstance(max_gpu, int)):
-        raise TypeError(f"Client(max_gpu={max_gpu!r}): a number is needed, or None for all")
-    if initializer is not None and not callable(initializer):
-        raise TypeError(f"Client(initializer={initializer!r}): a function or another callable is needed")
-    if max_tasks_per_slot is None:
-        return
-    if isinstance(max_tasks_per_slot, bool) or not isinstance(max_tasks_per_slot, int):
-        raise TypeError(f"Client(max_tasks_per_slot={max_tasks_per_slot!r}): a whole number is needed, or None")
-    if max_tasks_per_slot < 1:
-        raise ValueError(f"Client(max_tasks_per_slot={max_tasks_per_slot}): at least 1 is needed, or None for no limit")
-
-
-def _require_map(fn: object, chunksize: int | None, buffersize: int | None) -> None:
-    if not callable(fn):
-        raise TypeError(f"map({fn!r}, …): a function or another callable is needed")
-    for name, value, rest in (("chunksize", chunksize, ">= 1"), ("buffersize", buffersize, "> 0")):
-        if value is None:
-            continue
-        # in the standard library's words, so that its tests hold
-        if isinstance(value, bool) or not isinstance(value, int):
-            raise TypeError(f"{name} must be an integer or None, not {value!r}")
-        if value < 1:
-            raise ValueError(f"{name} must be None or {rest}, not {value}")

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from concurrent.futures import Future
 
     from covey.client.client import Client
+    from covey.client.job import Job
     from covey.client.results import Results
 
 # The Needs of wire/protocol.
@@ -121,7 +122,7 @@ class Options:
 
     __slots__ = ("client", "settings")
 
-    def __init__(self, client: Client, settings: TaskSettings) -> None:
+    def __init__(self, client: Client | Job, settings: TaskSettings) -> None:
         self.client = client
         self.settings = settings
 

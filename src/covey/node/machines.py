@@ -123,6 +123,9 @@ class Machines:
         self._closed = False
         self._leaving = False
         self.capacity = (0, 0, 0)
+        # Whether any of them is here, and whether one keeps a journal.
+        self.present = False
+        self.journal = False
 
     def dial(self, machine: Machine, *, asks: bool, keys: Sequence[bytes] | None) -> None:
         """Keeps a link to the machine, as one who asks there or as one who does."""
@@ -272,6 +275,8 @@ class Machines:
         with self._news:
             cpus, gpus, beside = (sum(kind) for kind in kinds)
             self.capacity = (cpus, gpus, beside)
+            self.present = bool(nodes)
+            self.journal = any(node.get("journal") for node in nodes)
             self._news.notify_all()
         if not self._leaving:
             self._name_slotless(nodes, now)

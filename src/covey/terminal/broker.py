@@ -9,12 +9,14 @@ from __future__ import annotations
 import os
 import socket
 import sys
-from argparse import ArgumentParser
+from argparse import ArgumentParser, Namespace
 from collections.abc import Sequence
 
-from covey import __version__
+from covey import __version__, settings
 from covey.errors import CoveyError
+from covey.journal.clerk import Clerk
 from covey.keys.connection import ConnectionFile
+from covey.keys.pairs import PeerKeys, RoleKeys
 from covey.keys.secret import Secret
 from covey.node.machines import Machine
 from covey.node.offer import detect_offer
@@ -43,7 +45,23 @@ def run(arguments: Sequence[str]) -> int:
         above = ConnectionFile.read(chosen.connect)
         if not above.addresses:
             raise CoveyError(f"the connection file {chosen.connect} names no address yet: start its broker first")
+        if chosen.journal is not None:
+            raise CoveyError("a broker with a journal stands at the top: leave --connect out, or --journal")
         upstream = ([Machine.of_broker(chosen.connect, address) for address in above.addresses], above.keys("node"))
+    clerk = None
+    if chosen.journal is not None:
+        clerk = Clerk(chosen.journal, settings.read(), durable=chosen.durability == "sync")
+    try:
+        return _serve(chosen, secret, keys, wanted, upstream, clerk)
+    finally:
+        if clerk is not None:
+            clerk.close()
+
+
+def _serve(
+    chosen: Namespace, secret: Secret, keys: RoleKeys, wanted: Sequence[str],
+    upstream: tuple[list[Machine], PeerKeys] | None, clerk: Clerk | None,
+) -> int:
     server = NodeServer(
         detect_offer(max_cpu=0, max_gpu=0),
         gate=Gate(tuple(map(_bindable, wanted)), keys),
@@ -51,8 +69,12 @@ def run(arguments: Sequence[str]) -> int:
         name=chosen.name,
         slots=False,
     )
+    if clerk is not None:
+        server.show_jobs(clerk.jobs)
     server.start()
     try:
+        if clerk is not None:
+            clerk.start(server.node.address, server.fail)
         addresses = [_dialable(asked, bound) for asked, bound in zip(wanted, server.addresses, strict=True)]
         file = ConnectionFile.keep_or_make(
             chosen.file, secret, addresses, protocol=PROTOCOL, version=__version__,
@@ -80,6 +102,10 @@ def parser() -> ArgumentParser:
     whole.add_argument("--listen", action="append", metavar="tcp://HOST:PORT", help="where to listen, as others know "
                        "this host; may be given again (default: as the last time, else a free port for this machine)")
     whole.add_argument("--connect", metavar="UPSTREAM_FILE", help="do for this broker what our nodes can do")
+    whole.add_argument("--journal", metavar="DIR", help="keep detached jobs there: they outlive their client and this "
+                       "broker; made if need be")
+    whole.add_argument("--durability", choices=("sync", "process"), default="sync", help="what the journal is safe "
+                       "against: a power cut (sync, the default), or the death of this process alone, and is faster")
     whole.add_argument("--name", help="what this broker is called in errors and tables")
     return whole
 

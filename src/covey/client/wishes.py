@@ -1,0 +1,64 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""What a client and a map may be asked for: what makes no sense is refused before anything is started.
+
+May not know: what a client does with it. Guarantees: one sentence says what was given, and what is needed.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+
+from covey.errors import LinkRefused
+
+__all__ = ["require_map", "require_setup"]
+
+
+def require_setup(
+    where: str | os.PathLike[str] | None,
+    machines: Sequence[str],
+    max_cpu: int | None,
+    max_gpu: int | None,
+    initializer: Callable[..., object] | None,
+    max_tasks_per_slot: int | None,
+) -> None:
+    """Raises TypeError, ValueError or LinkRefused for what `Client` cannot be."""
+    if where is not None and not isinstance(where, (str, os.PathLike)):
+        raise TypeError(
+            f"Client(where={where!r}): None, a connection file, or the `address` of a client on this machine, is needed"
+        )
+    if isinstance(where, str) and where.startswith("ipc://") and not os.path.exists(where.removeprefix("ipc://")):
+        raise LinkRefused(f"nobody answers at {where}: is the client that gave this address still open?")
+    if isinstance(where, str) and where.startswith("tcp://"):
+        raise ValueError(
+            f"Client(where={where!r}): a broker on a network is found through its connection file (where='FILE'), and "
+            "a node that listens through machines=['host:port']"
+        )
+    if max_cpu == 0 and not isinstance(max_cpu, bool) and not machines:
+        raise ValueError(
+            "Client(max_cpu=0) leaves nothing that could run a call, unless it asks for a GPU: "
+            "give at least 1, or None for all CPUs"
+        )
+    if max_gpu is not None and (isinstance(max_gpu, bool) or not isinstance(max_gpu, int)):
+        raise TypeError(f"Client(max_gpu={max_gpu!r}): a number is needed, or None for all")
+    if initializer is not None and not callable(initializer):
+        raise TypeError(f"Client(initializer={initializer!r}): a function or another callable is needed")
+    if max_tasks_per_slot is None:
+        return
+    if isinstance(max_tasks_per_slot, bool) or not isinstance(max_tasks_per_slot, int):
+        raise TypeError(f"Client(max_tasks_per_slot={max_tasks_per_slot!r}): a whole number is needed, or None")
+    if max_tasks_per_slot < 1:
+        raise ValueError(f"Client(max_tasks_per_slot={max_tasks_per_slot}): at least 1 is needed, or None for no limit")
+
+
+def require_map(fn: object, chunksize: int | None, buffersize: int | None) -> None:
+    if not callable(fn):
+        raise TypeError(f"map({fn!r}, …): a function or another callable is needed")
+    for name, value, rest in (("chunksize", chunksize, ">= 1"), ("buffersize", buffersize, "> 0")):
+        if value is None:
+            continue
+        # Its tests hold for us.
+        if isinstance(value, bool) or not isinstance(value, int):
+            raise TypeError(f"{name} must be an integer or None, not {value!r}")
+        if value < 1:
+            raise ValueError(f"{name} must be None or {rest}, not {value}")
