@@ -69,13 +69,13 @@ class Door:
 
 def find_door(client: Client, what: str) -> Door:
     """The way to the journal of the client's broker; LinkRefused, with a sentence about `what`, if there is none."""
-    client.require_taking()
     machines, file, _ = client.journalled
     if machines is None or not file:
         raise errors.LinkRefused(
             f"{what}: a broker keeps such jobs, and this client has none: start one with `covey broker FILE --journal "
             "DIR`, and name its FILE (where=FILE)"
         )
+    client.require_taking()
     machines.wait(lambda: machines.present, 5.0)
     # A broker that is just starting has its journal a moment later.
     if not machines.wait(lambda: machines.journal, 1.0):

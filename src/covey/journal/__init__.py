@@ -3,6 +3,7 @@
 
 folder   the directory: whose it is, and which broker has it
 tail     whether the end of SQLite's log is torn, as a crash leaves it, or damaged
+reserve  room that is kept free for what must be written on a full disk
 sealed   frames as bytes of a row, or as a file beside the table where they are large
 store    the tables: jobs, calls, outcomes, bodies of functions
 words    what a client asks of a journal, and how it is answered

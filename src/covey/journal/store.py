@@ -30,6 +30,7 @@ from zlib import crc32
 
 from covey.errors import JournalFull, JournalRefused
 from covey.journal.folder import claim
+from covey.journal.reserve import Reserve
 from covey.journal.sealed import FILE, Files
 from covey.journal.tail import damage_of
 from covey.wire.protocol import PROTOCOL
@@ -115,6 +116,7 @@ class Store:
         self._doomed: list[str] = []
         # Those that this transaction has written; unlinked if it comes to nothing.
         self._fresh: list[str] = []
+        self._reserve: Reserve | None = None
         self._next_serial = 1
         try:
             damage = damage_of(Path(self._file + "-wal")) if durable else None
@@ -134,10 +136,11 @@ class Store:
             self._db.text_factory = bytes
             self._prepare(durable)
             self._check()
+            self._reserve = Reserve(folder)
         except (sqlite3.Error, ValueError, OverflowError, struct.error) as error:
             self.close()
             if _is_full(error):
-                raise JournalFull(f"there is no room on the disk for the journal {folder}") from None
+                raise self._full() from None
             raise self._damaged(f"{self._file}: {error}") from None
         except BaseException:
             self.close()
@@ -150,6 +153,8 @@ class Store:
         db.execute("PRAGMA journal_mode = WAL")
         db.execute(f"PRAGMA synchronous = {'FULL' if durable else 'NORMAL'}")
         db.execute("PRAGMA cell_size_check = ON")
+        # What the log holds must fit into the reserve, for a disk that is full.
+        db.execute("PRAGMA wal_autocheckpoint = 200")
         version = self._one("PRAGMA user_version")
         if version == 0 and not self._one("SELECT count(*) FROM sqlite_schema"):
             with self.writing():
@@ -207,6 +212,8 @@ class Store:
             yield row
 
     def _damaged(self, where: str) -> JournalRefused:
+        # SQLite tells some of it in two lines.
+        where = " ".join(where.split())
         return JournalRefused(f"the journal {self.folder} is damaged ({where}): put a copy of it back, or name another "
                               "folder and submit what was not done again")
 
@@ -234,9 +241,27 @@ class Store:
             self._doomed, self._fresh = self._fresh, self._doomed
             self._drop_doomed()
             if isinstance(error, (sqlite3.Error, OSError)) and _is_full(error):
-                raise JournalFull(f"there is no room on the disk for the journal {self.folder}") from None
+                self._make_room()
+                raise self._full() from None
             raise
         self._drop_doomed()
+
+    def _make_room(self) -> None:
+        """For what ends and what is forgotten; nothing new is kept before the reserve is there again."""
+        if self._reserve is not None:
+            self._reserve.give_up()
+        try:
+            self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        except sqlite3.Error:
+            # Then the log stays as long as it is.
+            return
+
+    def _full(self) -> JournalFull:
+        return JournalFull(f"there is no room on the disk for the journal {self.folder}")
+
+    def _require_room(self) -> None:
+        if self._reserve is not None and not self._reserve.take():
+            raise self._full()
 
     def _drop_doomed(self) -> None:
         doomed = self._doomed
@@ -256,6 +281,7 @@ class Store:
         """The number of the job of this id, which is made if need be."""
         number = self.find_job(job_id)
         if number is None:
+            self._require_room()
             number = 1 + self._one("SELECT coalesce(max(number), 0) FROM job")
             checksum = _job_sum(number, job_id.encode(), now, 0)
             self._db.execute("INSERT INTO job VALUES (?, ?, ?, 0, ?)", (number, job_id, now, checksum))
@@ -274,6 +300,7 @@ class Store:
     def learn(self, job: int, digest: bytes, frames: Sequence[bytes]) -> None:
         """The body of a function that calls of the job will name."""
         if not self._one("SELECT count(*) FROM body WHERE digest = ?", digest):
+            self._require_room()
             sealed = self._put(_body_name(digest), frames)
             self._db.execute("INSERT INTO body VALUES (?, ?, ?)", (digest, sealed, crc32(sealed, crc32(digest))))
         self._db.execute("INSERT OR IGNORE INTO needed VALUES (?, ?)", (job, digest))
@@ -289,6 +316,8 @@ class Store:
             sealed = self._put(_call_name(place, 0), call.frames)
             row = (place, priority_of(call.manner), call.digest, call.manner, sealed, 0, 0, 0, 0)
             rows.append((*row, _call_sum(*row)))
+        if rows:
+            self._require_room()
         self._db.executemany("INSERT OR IGNORE INTO call VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", rows)
         return len(rows)
 

@@ -1,0 +1,154 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""P11, T3: a broker with a journal that is killed at any moment and started again: what was kept yields one result.
+
+The long form kills a hundred times over 2,000 calls: COVEY_TEST_SOAK=1.
+"""
+
+import os
+import random
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import covey
+from covey.client.job import Job
+from covey.journal.store import Call, Store
+from covey.wire.records import manner
+from nightlab import NightLab, noted
+from waiting import wait_until
+
+pytestmark = [pytest.mark.faults, pytest.mark.slow]
+
+SOAK = bool(os.environ.get("COVEY_TEST_SOAK"))
+KILLS = 100 if SOAK else 8
+CALLS = 2000 if SOAK else 400
+
+
+@pytest.fixture
+def lab(tmp_path: Path) -> Iterator[NightLab]:
+    made = NightLab(tmp_path)
+    yield made
+    made.close()
+
+
+class Killer:
+    """Kills the broker again and again, after times of its own choice, and starts another."""
+
+    def __init__(self, lab: NightLab, kills: int, seed: int) -> None:
+        self.lab = lab
+        self.left = kills
+        self.error: BaseException | None = None
+        self._source = random.Random(seed)
+        self._enough = threading.Event()
+        self._thread = threading.Thread(target=self._run)
+        self._thread.start()
+
+    def _run(self) -> None:
+        try:
+            while self.left and not self._enough.wait(self._source.uniform(0.05, 0.8)):
+                self.lab.kill_broker()
+                self.lab.broker()
+                self.left -= 1
+        except BaseException as error:
+            self.error = error
+
+    def wait(self) -> None:
+        """Until it has killed as often as it should."""
+        self._thread.join(600)
+        assert not self._thread.is_alive()
+        assert self.error is None, self.error
+
+    def stop(self) -> None:
+        self._enough.set()
+        self.wait()
+
+
+def job_of(client: covey.Client) -> Job:
+    job = client.options(detached=True)
+    assert isinstance(job, Job)
+    return job
+
+
+def test_a_live_client_gets_each_result_once(lab: NightLab) -> None:
+    lab.open(2)
+    heard: list[int] = []
+    with lab.client() as client:
+        job = job_of(client)
+        killer = Killer(lab, KILLS, seed=11)
+        futures = []
+        for number in range(CALLS):
+            future = job.submit(noted, str(lab.runs), number, 0.005)
+            future.add_done_callback(lambda _, number=number: heard.append(number))
+            futures.append(future)
+            if number % 20 == 0:
+                time.sleep(0.05)  # work
+        job.flush(120)
+        killer.wait()
+        assert [future.result(120) for future in futures] == [number * number for number in range(CALLS)]
+        assert sorted(heard) == list(range(CALLS))
+    # All were delivered, so nothing is kept any more.
+    assert lab.jobs() == []
+    assert len(list(lab.runs.iterdir())) == CALLS
+
+
+def test_what_was_flushed_is_there_for_who_resumes(lab: NightLab) -> None:
+    lab.open(2)
+    with lab.client() as client:
+        job = job_of(client)
+        for number in range(CALLS // 2):
+            job.submit(noted, str(lab.runs), number, 0.005)
+        job.flush(60)
+        lab.kill_broker()
+        client.kill()
+    lab.broker()
+    killer = Killer(lab, KILLS, seed=12)
+    with covey.resume(job.job_id, lab.file) as results:
+        assert list(results) == [number * number for number in range(CALLS // 2)]
+    killer.stop()
+    assert lab.jobs() == []
+
+
+def test_a_call_that_has_its_outcome_is_not_run_again(lab: NightLab) -> None:
+    lab.open(1)
+    with lab.client() as client:
+        job = job_of(client)
+        for number in range(30):
+            job.submit(noted, str(lab.runs), number)
+        job.flush(60)
+    lab.wait_finished(30)
+    for _ in range(3):
+        lab.kill_broker()
+        lab.broker()
+    assert list(covey.resume(job.job_id, lab.file)) == [number * number for number in range(30)]
+    assert {path.read_text() for path in lab.runs.iterdir()} == {"r"}
+
+
+def test_a_broker_that_is_told_to_end_keeps_its_jobs(lab: NightLab) -> None:
+    lab.broker()
+    with lab.client() as client:
+        job = job_of(client)
+        for number in range(10):
+            job.submit(noted, str(lab.runs), number)
+    assert lab.now is not None
+    lab.now.terminate()
+    assert lab.now.wait(20) == 0
+    lab.open(1)
+    assert list(covey.resume(job.job_id, lab.file)) == [number * number for number in range(10)]
+
+
+def test_a_hundred_thousand_queued_calls_are_recovered_within_five_seconds(lab: NightLab) -> None:
+    store = Store(str(lab.folder))
+    with store.writing():
+        job = store.open_job("many", time.time())
+        store.learn(job, b"d" * 16, [b"body"])
+        store.keep(job, [Call(index, b"d" * 16, manner(), [b"p" * 100]) for index in range(100_000)])
+    store.close()
+    began = time.monotonic()
+    # It says that it serves once all of the journal was looked at.
+    lab.broker()
+    assert time.monotonic() - began < 5.0
+    wait_until(lambda: lab.status()["tasks"]["waiting"] > 0, lab.status)
+    assert lab.jobs() == [{"id": "many", "calls": 100_000, "unfinished": 100_000, "unfetched": 0}]
