@@ -1,10 +1,9 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """P11, T3: a broker with a journal that is killed at any moment and started again: what was kept yields one result.
 
-The long form kills a hundred times over 2,000 calls: COVEY_TEST_SOAK=1.
+The long form kills a hundred times while 2,000 calls run.
 """
 
-import os
 import random
 import threading
 import time
@@ -22,9 +21,8 @@ from waiting import wait_until
 
 pytestmark = [pytest.mark.faults, pytest.mark.slow]
 
-SOAK = bool(os.environ.get("COVEY_TEST_SOAK"))
-KILLS = 100 if SOAK else 8
-CALLS = 2000 if SOAK else 400
+FIGURES = pytest.mark.parametrize(
+    ("kills", "calls", "seconds"), [(8, 400, 0.005), pytest.param(100, 2000, 0.05, marks=pytest.mark.soak)])
 
 
 @pytest.fixture
@@ -72,41 +70,43 @@ def job_of(client: covey.Client) -> Job:
     return job
 
 
-def test_a_live_client_gets_each_result_once(lab: NightLab) -> None:
+@FIGURES
+def test_a_live_client_gets_each_result_once(lab: NightLab, kills: int, calls: int, seconds: float) -> None:
     lab.open(2)
     heard: list[int] = []
     with lab.client() as client:
         job = job_of(client)
-        killer = Killer(lab, KILLS, seed=11)
+        killer = Killer(lab, kills, seed=11)
         futures = []
-        for number in range(CALLS):
-            future = job.submit(noted, str(lab.runs), number, 0.005)
+        for number in range(calls):
+            future = job.submit(noted, str(lab.runs), number, seconds)
             future.add_done_callback(lambda _, number=number: heard.append(number))
             futures.append(future)
             if number % 20 == 0:
                 time.sleep(0.05)  # work
         job.flush(120)
         killer.wait()
-        assert [future.result(120) for future in futures] == [number * number for number in range(CALLS)]
-        assert sorted(heard) == list(range(CALLS))
+        assert [future.result(120) for future in futures] == [number * number for number in range(calls)]
+        assert sorted(heard) == list(range(calls))
     # All were delivered, so nothing is kept any more.
     assert lab.jobs() == []
-    assert len(list(lab.runs.iterdir())) == CALLS
+    assert len(list(lab.runs.iterdir())) == calls
 
 
-def test_what_was_flushed_is_there_for_who_resumes(lab: NightLab) -> None:
+@FIGURES
+def test_what_was_flushed_is_there_for_who_resumes(lab: NightLab, kills: int, calls: int, seconds: float) -> None:
     lab.open(2)
     with lab.client() as client:
         job = job_of(client)
-        for number in range(CALLS // 2):
-            job.submit(noted, str(lab.runs), number, 0.005)
+        for number in range(calls):
+            job.submit(noted, str(lab.runs), number, seconds)
         job.flush(60)
         lab.kill_broker()
         client.kill()
     lab.broker()
-    killer = Killer(lab, KILLS, seed=12)
+    killer = Killer(lab, kills, seed=12)
     with covey.resume(job.job_id, lab.file) as results:
-        assert list(results) == [number * number for number in range(CALLS // 2)]
+        assert list(results) == [number * number for number in range(calls)]
     killer.stop()
     assert lab.jobs() == []
 

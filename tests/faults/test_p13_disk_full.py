@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""P13: a journal on a full disk refuses what is new by name, goes on with what it has, and acknowledges nothing falsely."""
+"""P13: a journal on a full disk refuses what is new by name, goes on with what it has, and never lies about it."""
 
 import os
 import resource

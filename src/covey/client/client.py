@@ -22,7 +22,7 @@ import weakref
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Executor
 from time import monotonic
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, overload
 
 from covey import settings as settings_module
 from covey.client import closing
@@ -248,6 +248,28 @@ class Client(Exchange, Executor):
             in_order=False,
         )
 
+    @overload
+    def options(
+        self,
+        *,
+        priority: int | None = None,
+        timeout: float | None = None,
+        retries: int | None = None,
+        gpu: float | None = None,
+        detached: Literal[True],
+    ) -> Job: ...
+
+    @overload
+    def options(
+        self,
+        *,
+        priority: int | None = None,
+        timeout: float | None = None,
+        retries: int | None = None,
+        gpu: float | None = None,
+        detached: Literal[False] = False,
+    ) -> Options: ...
+
     def options(
         self,
         *,
@@ -256,7 +278,7 @@ class Client(Exchange, Executor):
         retries: int | None = None,
         gpu: float | None = None,
         detached: bool = False,
-    ) -> Options | Job:
+    ) -> Options:
         """A view of this client whose tasks carry settings; it has submit, map and imap_unordered.
 
         Parameters:

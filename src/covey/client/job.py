@@ -168,8 +168,7 @@ class Job(Options):
             return
         try:
             self.flush()
-            self._receipts.wait()
-            self._door.ask_until("close", {"job": self.job_id})
+            self._door.take_leave(self.job_id, self._receipts)
         finally:
             self._end(errors.ClientClosed(
                 f"this call goes on at the broker: covey.resume({self.job_id!r}) has its result"))

@@ -27,6 +27,7 @@ __all__ = ["ATTENTIVE", "NEEDS_JOURNAL", "Door", "Receipts", "find_door", "said"
 NEEDS_JOURNAL = 8
 # A wait is made of pieces of this length: Python may miss a Ctrl-C that comes just before it sleeps.
 ATTENTIVE = 0.3
+_FAREWELL = 5.0
 
 
 def said(answer: Future[Any]) -> tuple[Any, ...]:
@@ -65,6 +66,18 @@ class Door:
                 return said(self.ask(word, facts))
             except errors.TaskLost:
                 continue
+
+    def take_leave(self, job_id: str, receipts: Receipts) -> None:
+        """Waits a while until the receipts have come and the journal knows that nobody speaks for the job any more. It
+        is a courtesy: a broker that is away finds out when somebody resumes the job."""
+        deadline = monotonic() + _FAREWELL
+        if not receipts.wait(deadline):
+            return
+        future = self.ask("close", {"job": job_id})
+        try:
+            future.result(max(0.0, deadline - monotonic()))
+        except (TimeoutError, errors.CoveyError):
+            future.cancel()
 
 
 def find_door(client: Client, what: str) -> Door:

@@ -97,8 +97,7 @@ class Resumed(Iterator[Any]):
             self._bar.close()
         if self._asked is not None:
             self._asked.cancel()
-        self._receipts.wait()
-        self._door.ask_until("close", {"job": self.job_id})
+        self._door.take_leave(self.job_id, self._receipts)
         self._client.shutdown()
 
     def __enter__(self) -> Resumed:
