@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Self
 
 import pytest
 
@@ -42,7 +43,6 @@ class Killer:
         self._source = random.Random(seed)
         self._enough = threading.Event()
         self._thread = threading.Thread(target=self._run)
-        self._thread.start()
 
     def _run(self) -> None:
         try:
@@ -59,9 +59,13 @@ class Killer:
         assert not self._thread.is_alive()
         assert self.error is None, self.error
 
-    def stop(self) -> None:
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
         self._enough.set()
-        self.wait()
+        self._thread.join(60)
 
 
 def job_of(client: covey.Client) -> Job:
@@ -74,9 +78,8 @@ def job_of(client: covey.Client) -> Job:
 def test_a_live_client_gets_each_result_once(lab: NightLab, kills: int, calls: int, seconds: float) -> None:
     lab.open(2)
     heard: list[int] = []
-    with lab.client() as client:
+    with lab.client() as client, Killer(lab, kills, seed=11) as killer:
         job = job_of(client)
-        killer = Killer(lab, kills, seed=11)
         futures = []
         for number in range(calls):
             future = job.submit(noted, str(lab.runs), number, seconds)
@@ -104,10 +107,8 @@ def test_what_was_flushed_is_there_for_who_resumes(lab: NightLab, kills: int, ca
         lab.kill_broker()
         client.kill()
     lab.broker()
-    killer = Killer(lab, kills, seed=12)
-    with covey.resume(job.job_id, lab.file) as results:
+    with Killer(lab, kills, seed=12), covey.resume(job.job_id, lab.file) as results:
         assert list(results) == [number * number for number in range(calls)]
-    killer.stop()
     assert lab.jobs() == []
 
 

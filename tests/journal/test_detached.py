@@ -88,6 +88,21 @@ def test_the_later_of_two_resumes_has_the_job(lab: NightLab, tmp_path: Path) -> 
                 next(first)
 
 
+def test_a_live_client_whose_job_is_resumed_elsewhere_is_told_so(lab: NightLab) -> None:
+    lab.broker()
+    with lab.client() as client:
+        job = job_of(client)
+        future = job.submit(pow, 2, 5)
+        job.flush(30)
+        results = covey.resume(job.job_id, lab.file)
+        with pytest.raises(covey.NoSuchJob, match=f"the job {job.job_id} was taken over by another program"):
+            future.result(30)
+        lab.node("worker")
+        assert next(results) == 32
+        # Dropped in the middle of a wait.
+        del results
+
+
 def test_a_future_that_is_cancelled_is_not_run(lab: NightLab) -> None:
     lab.broker()
     with lab.client() as client:

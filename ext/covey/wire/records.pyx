@@ -69,7 +69,10 @@ def manner(*, int priority=0, int needs=NEEDS_CPU, int flags=0, int retries=0, i
 
 
 def priority_of(bytes manner not None):
-    """The priority in a `manner`."""
+    """The priority in a `manner`; ValueError for what is none."""
+    cdef TaskRecord record
+    if PyBytes_GET_SIZE(manner) != sizeof(record):
+        raise ValueError(f"{len(manner)} bytes are no TaskRecord of this version")
     return (<const TaskRecord*> PyBytes_AS_STRING(manner)).priority
 
 

@@ -47,6 +47,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from covey.client.job import Job
+    from covey.client.resume import Resumed
     from covey.node.machines import Machines
 
 __all__ = ["Client"]
@@ -120,7 +121,7 @@ class Client(Exchange, Executor):
         self._slots_per_gpu = 1
         self._last_totals: Mapping[str, int] | None = None
         self._runner: InlineRunner | None = None
-        self._jobs: weakref.WeakSet[Job] = weakref.WeakSet()
+        self._jobs: weakref.WeakSet[Job | Resumed] = weakref.WeakSet()
         # The connection file of the broker, and what was done in its slots before our first task.
         self._broker = ""
         self._setup: Setup | None = None
@@ -300,10 +301,12 @@ class Client(Exchange, Executor):
         if detached:
             from covey.client.job import open_job
 
-            job = open_job(self, settings)
-            self._jobs.add(job)
-            return job
+            return open_job(self, settings)
         return Options(self, settings)
+
+    def speaks_for(self, job: Job | Resumed) -> None:
+        """Before this client ends, the job is told to let go."""
+        self._jobs.add(job)
 
     @property
     def journalled(self) -> tuple[Machines | None, str, Setup | None]:
@@ -436,7 +439,7 @@ class Client(Exchange, Executor):
             if self._closed:
                 return
             for job in list(self._jobs):
-                job.close()
+                job.let_go()
             self.wait_idle()
             node = self._node
             if node is not None:

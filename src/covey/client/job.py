@@ -92,6 +92,7 @@ class Job(Options):
         self._serial = 0
         self._fetching: StandardFuture[Any] | None = None
         self._closed = False
+        owner.speaks_for(self)
         door.ask_until("open", {"job": self.job_id, "session": self._session})
 
     # What a view of options needs of a client: `job.options(priority=1)` is one of this job.
@@ -164,6 +165,10 @@ class Job(Options):
     def close(self) -> None:
         """Waits until all is kept, and lets go of the job: it goes on at the broker, and `covey.resume` collects what
         was not asked for here. Futures that are not done raise ClientClosed. May be called again."""
+        self.let_go()
+
+    def let_go(self) -> None:
+        """As `close`; what a client asks of its jobs."""
         if self._closed:
             return
         try:

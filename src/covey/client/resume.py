@@ -71,6 +71,7 @@ class Resumed(Iterator[Any]):
         self._next = 0
         self._shown = -1
         self._over = False
+        client.speaks_for(self)
 
     def __iter__(self) -> Resumed:
         return self
@@ -89,8 +90,10 @@ class Resumed(Iterator[Any]):
 
     def close(self) -> None:
         """Lets go of the job; what was not asked for stays at the broker. May be called again."""
-        if self._client.closed:
-            return
+        self._client.shutdown()
+
+    def let_go(self) -> None:
+        """What a client asks of its jobs before it ends."""
         self._over = True
         self._rows.clear()
         if self._bar is not None:
@@ -98,7 +101,12 @@ class Resumed(Iterator[Any]):
         if self._asked is not None:
             self._asked.cancel()
         self._door.take_leave(self.job_id, self._receipts)
-        self._client.shutdown()
+
+    def __del__(self) -> None:
+        asked = getattr(self, "_asked", None)
+        if asked is not None:
+            # Or the client, which ends now, would wait for the answer.
+            asked.cancel()
 
     def __enter__(self) -> Resumed:
         return self

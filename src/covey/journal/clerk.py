@@ -204,7 +204,7 @@ class Clerk:
             if word not in WORDS:
                 raise ValueError(f"{word[:80]!r} is no word of a journal")
             facts, data = read_request(parcel)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             self._answer(ticket, ("CoveyError", f"the journal cannot read a request: {error}"))
             return
         request = Request(ticket, word, facts, data, frames)
@@ -265,7 +265,7 @@ class Clerk:
         for request in requests:
             try:
                 answers.append((request.ticket, self._desk.apply(request, self._wall())))
-            except (ValueError, KeyError, IndexError, TypeError) as error:
+            except (ValueError, KeyError, IndexError, TypeError, OverflowError) as error:
                 said = f"the journal cannot read a request to {request.word}: {error!r}"
                 answers.append((request.ticket, ("CoveyError", said)))
         return answers
@@ -278,7 +278,7 @@ class Clerk:
         for ticket, request in list(self._waiting.items()):
             try:
                 said = self._desk.look(request)
-            except (ValueError, KeyError) as error:
+            except (ValueError, KeyError, OverflowError) as error:
                 said = ("CoveyError", f"the journal cannot read a request to {request.word}: {error!r}")
             if said is None and now >= request.until:
                 said = ("outcomes", [], False)

@@ -13,6 +13,8 @@ from typing import Any
 from covey.errors import JournalFull
 from covey.journal.store import MOST_CALLS, Call, Outcome, Store
 from covey.journal.words import calls_of, told
+from covey.wire.protocol import KINDS, check, message
+from covey.wire.records import task
 
 __all__ = ["Desk", "Request", "Standing"]
 
@@ -21,6 +23,7 @@ _MOST_OUTCOMES = 256
 _MOST_BYTES = 1 << 20
 # How exactly it is known when a job was last asked for; each time it is written.
 _TOUCH = 3600.0
+_DIGEST = 16
 
 
 @dataclass(slots=True)
@@ -95,7 +98,7 @@ class Desk:
             self._then.append(lambda: setattr(standing, "session", session))
             return ("ok", standing.calls, standing.queued, standing.finished)
         if request.word == "learn":
-            self.store.learn(standing.number, bytes.fromhex(request.facts["digest"]), request.frames)
+            self._learn(standing, request)
         elif request.word == "keep":
             self._keep(standing, request)
         elif request.word == "forget":
@@ -142,10 +145,23 @@ class Desk:
         self._then.append(lambda: setattr(self.jobs.setdefault(job, standing), "session", session))
         return ("ok",)
 
+    def _learn(self, standing: Standing, request: Request) -> None:
+        digest = bytes.fromhex(request.facts["digest"])
+        if len(digest) != _DIGEST or not request.frames:
+            raise ValueError("a function has a digest of 16 bytes, and a body")
+        self.store.learn(standing.number, digest, request.frames)
+
     def _keep(self, standing: Standing, request: Request) -> None:
         digests = [bytes.fromhex(digest) for digest in request.facts["digests"]]
         manners = [bytes.fromhex(manner) for manner in request.facts["manners"]]
-        calls = [Call(call.at, digests[call.digest], manners[call.manner], [call.parcel, *request.frames])
+        # What the loop would not take, or could not be sent, must not get in.
+        for manner in manners:
+            if check(message(KINDS["TASKS"], [task(manner, 1, 1, b"")])) != KINDS["TASKS"]:
+                raise ValueError("a call says what no task can")
+        for digest in digests:
+            if not self.store.is_needed(standing.number, digest):
+                raise ValueError("a call names a function that was not sent")
+        calls = [Call(_number(call.at), digests[call.digest], manners[call.manner], [call.parcel, *request.frames])
                  for call in calls_of(request.data)]
         last = max((call.index for call in calls), default=-1)
         kept = self.store.keep(standing.number, calls)
@@ -203,6 +219,6 @@ def unknown(job: str) -> Answer:
 
 
 def _number(value: Any) -> int:
-    if not isinstance(value, int) or not 0 <= value <= MOST_CALLS:
+    if not isinstance(value, int) or not 0 <= value < MOST_CALLS:
         raise ValueError(f"{value!r} is no index")
     return value

@@ -196,11 +196,12 @@ class Store:
         for place, _, digest, _, sealed, _, status, *_ in self._rows("SELECT * FROM call"):
             if place >> _INDEX_BITS not in numbers:
                 raise self._damaged(f"{self._file}: call {place:#x} is of no job")
-            if status == 0 and not self._is_needed(place >> _INDEX_BITS, digest):
+            if status == 0 and not self.is_needed(place >> _INDEX_BITS, digest):
                 raise self._damaged(f"{self._file}: call {place:#x} has no function")
             yield _call_name(place, status), sealed
 
-    def _is_needed(self, job: int, digest: bytes) -> bool:
+    def is_needed(self, job: int, digest: bytes) -> bool:
+        """Whether the function is here, for this job."""
         return bool(self._one("SELECT count(*) FROM needed JOIN body USING (digest) WHERE job = ? AND digest = ?",
                               job, digest))
 
