@@ -33,13 +33,13 @@ class NightLab(Lab):
     def environment(self, **more: str) -> dict[str, str]:
         return super().environment(TMPDIR=str(self.temporary), **more)
 
-    def broker(self, *more: object) -> "subprocess.Popen[str]":
-        self.now = self.start("broker", self.file, "--journal", self.folder, *more)
+    def broker(self, **environment: str) -> "subprocess.Popen[str]":
+        self.now = self.start("broker", self.file, "--journal", self.folder, **environment)
         return self.now
 
-    def open(self, slots: int = 2, *more: object) -> None:
+    def open(self, slots: int = 2) -> None:
         """Broker and node."""
-        self.broker(*more)
+        self.broker()
         self.node("worker", slots)
 
     def kill_broker(self) -> None:

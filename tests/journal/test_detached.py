@@ -199,6 +199,17 @@ def test_a_journal_that_cannot_be_used_is_a_sentence(lab: NightLab) -> None:
     assert not (lab.home / "second.json").exists()
 
 
+def test_a_journal_that_the_loop_has_given_up_comes_back(lab: NightLab) -> None:
+    # Its signs of life come too rarely for this broker; the node's do not.
+    lab.broker(COVEY_LEASE="1.0", COVEY_BEAT_EVERY="1.8")
+    lab.node("worker", COVEY_BEAT_EVERY="0.1")
+    with lab.client() as client:
+        job = job_of(client)
+        for number in range(4):
+            assert job.submit(noted, str(lab.runs), number, 1.2).result(30) == number * number
+    assert lab.jobs() == []
+
+
 def test_the_status_has_the_jobs(lab: NightLab) -> None:
     lab.broker()
     with lab.client() as client:

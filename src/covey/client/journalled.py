@@ -91,7 +91,7 @@ def find_door(client: Client, what: str) -> Door:
     client.require_taking()
     machines.wait(lambda: machines.present, 5.0)
     # A broker that is just starting has its journal a moment later.
-    if not machines.wait(lambda: machines.journal, 1.0):
+    if not machines.wait(lambda: machines.journal, 2.0):
         why = "; ".join(machines.missing().values())
         raise errors.LinkRefused(
             f"{what}: the broker of {file} is not there: {why}"

@@ -148,8 +148,12 @@ class Clerk:
                 os.read(self._wake_read, 64)
         ready = {socket for socket, _ in events}
         for job, courier in self._couriers.items():
-            if courier.socket in ready:
+            socket = courier.socket
+            if socket in ready:
                 found = courier.receive()
+                if courier.socket is not socket:
+                    self._poller.unregister(socket)
+                    self._poller.register(courier.socket, zmq.POLLIN)
                 if found:
                     self._note_work()
                     self._outcomes.append((job, found))
@@ -194,10 +198,16 @@ class Clerk:
             elif kind == "RETRACT":
                 self._box.send_all("RETRACTED", [retracted(ticket_of(fixed)) for fixed, _ in split(head)[1]])
             elif kind == "REFUSE":
-                # It lost us; what it had given us it gives us again.
-                self._words.clear()
-                self._waiting.clear()
-                self._box.say_hello()
+                self._begin_again()
+                return
+
+    def _begin_again(self) -> None:
+        """The loop has given us up, because the disk took too long; what it had given us it gives us again."""
+        self._words.clear()
+        self._waiting.clear()
+        self._poller.unregister(self._box.socket)
+        self._box.begin_again()
+        self._poller.register(self._box.socket, zmq.POLLIN)
 
     def _take(self, ticket: int, word: str, parcel: bytes, frames: list[bytes]) -> None:
         try:

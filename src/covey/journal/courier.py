@@ -24,7 +24,6 @@ _CANCELLED = 3
 _MOST = 2048
 _MOST_BYTES = 32 << 20
 _BATCH = 256
-_WHO_ARE_YOU = 9
 
 
 class Courier:
@@ -84,6 +83,7 @@ class Courier:
     def receive(self) -> list[Outcome]:
         """Outcomes that have come."""
         found: list[Outcome] = []
+        refused = False
         for head, *frames in self._box.receive():
             kind = NAMES.get(check(head, len(frames)))
             if kind == "OUTCOMES":
@@ -93,8 +93,9 @@ class Courier:
                 tasks, size = credit(head)
                 self._most, self._most_bytes = min(_MOST, tasks), min(_MOST_BYTES, size)
                 self._welcome = True
-            elif kind == "REFUSE" and head[16] == _WHO_ARE_YOU:
-                self._begin_again()
+            refused = refused or kind == "REFUSE"
+        if refused:
+            self._begin_again()
         return found
 
     def _take(self, found: list[Outcome], outcome: Outcome) -> None:
@@ -111,7 +112,7 @@ class Courier:
         self._away.clear()
         self._sent.clear()
         self._bytes = 0
-        self._box.say_hello()
+        self._box.begin_again()
 
     def cancel(self, ranges: Sequence[tuple[int, int]]) -> None:
         """These are not wanted any more."""

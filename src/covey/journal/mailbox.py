@@ -4,7 +4,7 @@
 Why not the compiled ends: an asker's holders are futures of this process, and a doer runs one task at a time. The
 journal is neither, and its pace is the disk's.
 
-May not know: what a message is for. Guarantees: never waits; what the loop refuses to know is said hello to anew.
+May not know: what a message is for. Guarantees: never waits.
 """
 from __future__ import annotations
 
@@ -32,18 +32,24 @@ class Mailbox:
     """A DEALER at the loop's own address, as one who asks, or (`capacity`) as a journal."""
 
     def __init__(self, context: zmq.Context[zmq.Socket[bytes]], address: str, name: str, capacity: int = 0) -> None:
-        self._name = name.encode()[:255]
-        self._capacity = capacity
-        self.socket = context.socket(zmq.DEALER)
-        self.socket.linger = _LINGER_MS
-        # Credit bounds what goes either way.
-        self.socket.sndhwm = self.socket.rcvhwm = 0
-        self.socket.connect(address)
-        self.say_hello()
+        self._context = context
+        self._address = address
+        self._hello = hello(not capacity, os.getpid(), name.encode()[:255], capacity)
+        self.socket = self._dial()
 
-    def say_hello(self) -> None:
-        """Who this is."""
-        self.send("HELLO", hello(not self._capacity, os.getpid(), self._name, self._capacity))
+    def _dial(self) -> zmq.Socket[bytes]:
+        socket = self._context.socket(zmq.DEALER)
+        socket.linger = _LINGER_MS
+        # Credit bounds what goes either way.
+        socket.sndhwm = socket.rcvhwm = 0
+        socket.connect(self._address)
+        socket.send(message(KINDS["HELLO"], [self._hello]))
+        return socket
+
+    def begin_again(self) -> None:
+        """The loop does not know this link any more; it will not know it again, but another one."""
+        self.socket.close()
+        self.socket = self._dial()
 
     def send(self, kind: str, record: bytes, frames: Sequence[Any] = ()) -> None:
         """A message of one record."""

@@ -11,10 +11,10 @@ import socket
 import sys
 from argparse import ArgumentParser, Namespace
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from covey import __version__, settings
 from covey.errors import CoveyError
-from covey.journal.clerk import Clerk
 from covey.keys.connection import ConnectionFile
 from covey.keys.pairs import PeerKeys, RoleKeys
 from covey.keys.secret import Secret
@@ -23,6 +23,9 @@ from covey.node.offer import detect_offer
 from covey.node.server import Gate, NodeServer
 from covey.terminal.listening import checked_listen
 from covey.wire.protocol import PROTOCOL
+
+if TYPE_CHECKING:
+    from covey.journal.clerk import Clerk
 
 __all__ = ["parser", "run"]
 
@@ -50,6 +53,9 @@ def run(arguments: Sequence[str]) -> int:
         upstream = ([Machine.of_broker(chosen.connect, address) for address in above.addresses], above.keys("node"))
     clerk = None
     if chosen.journal is not None:
+        # SQLite and file locks, which most brokers do without, and some systems too.
+        from covey.journal.clerk import Clerk
+
         clerk = Clerk(chosen.journal, settings.read(), durable=chosen.durability == "sync")
     try:
         return _serve(chosen, secret, keys, wanted, upstream, clerk)
