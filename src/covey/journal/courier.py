@@ -9,12 +9,12 @@ is under way once; when the loop has forgotten us, all of it is sent again.
 """
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import zmq
 
 from covey.journal.mailbox import NAMES, Mailbox
-from covey.journal.store import Outcome, Store
+from covey.journal.store import Call, Outcome, Store
 from covey.wire.protocol import check
 from covey.wire.records import cancel, credit, function, read_outcomes, task
 
@@ -39,6 +39,8 @@ class Courier:
         self._away: dict[int, int] = {}
         self._bytes = 0
         self._sent: dict[int, int] = {}
+        # Ended by others without an outcome; once more.
+        self._again: list[int] = []
 
     @property
     def socket(self) -> zmq.Socket[bytes]:
@@ -48,6 +50,8 @@ class Courier:
         """Sends what may be sent now."""
         if not self._welcome or (self._room() < _BATCH and self._away):
             return
+        while self._again and self._room() > 0:
+            self._post(store, store.find_queued(self._job, self._again.pop()))
         for priority in store.priorities(self._job):
             while self._room() > 0:
                 wanted = min(self._room(), _BATCH)
@@ -58,13 +62,19 @@ class Courier:
         return self._most - len(self._away) if self._bytes < self._most_bytes else 0
 
     def _send(self, store: Store, priority: int, most: int) -> int:
-        records, count = [], 0
-        for call in store.queued(self._job, priority, self._sent.get(priority, -1), most):
+        sent = self._post(store, store.queued(self._job, priority, self._sent.get(priority, -1), most))
+        if sent:
+            self._sent[priority] = sent[-1]
+        return len(sent)
+
+    def _post(self, store: Store, calls: Iterable[Call]) -> list[int]:
+        """Sends calls for as long as there is room; the indexes of those sent."""
+        records, sent = [], []
+        for call in calls:
             size = sum(map(len, call.frames))
             if self._away and self._bytes + size > self._most_bytes:
                 break
-            count += 1
-            self._sent[priority] = call.index
+            sent.append(call.index)
             self._away[call.index] = size
             self._bytes += size
             number = self._numbers.get(call.digest)
@@ -78,7 +88,7 @@ class Courier:
             else:
                 records.append(record)
         self._box.send_all("TASKS", records)
-        return count
+        return sent
 
     def receive(self) -> list[Outcome]:
         """Outcomes that have come."""
@@ -100,17 +110,21 @@ class Courier:
 
     def _take(self, found: list[Outcome], outcome: Outcome) -> None:
         size = self._away.pop(outcome.index, None)
-        # What was cancelled is none of ours any more.
-        if size is None or outcome.status == _CANCELLED:
+        # What we have cancelled is none of ours any more.
+        if size is None:
             return
         self._bytes -= size
-        found.append(outcome)
+        if outcome.status == _CANCELLED:
+            self._again.append(outcome.index)
+        else:
+            found.append(outcome)
 
     def _begin_again(self) -> None:
         self._welcome = False
         self._numbers.clear()
         self._away.clear()
         self._sent.clear()
+        self._again.clear()
         self._bytes = 0
         self._box.begin_again()
 

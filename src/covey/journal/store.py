@@ -407,6 +407,12 @@ class Store:
                 priority, _place(job, after), _place(job + 1, 0), most):
             yield Call(place - _place(job, 0), digest, manner, self._files.get(_call_name(place, 0), sealed))
 
+    def find_queued(self, job: int, index: int) -> Iterator[Call]:
+        """The call of this index, if it has no outcome."""
+        for place, _, digest, manner, sealed, *_ in self._rows(
+                "SELECT * FROM call WHERE status = 0 AND place = ?", _place(job, index)):
+            yield Call(index, digest, manner, self._files.get(_call_name(place, 0), sealed))
+
     def finished_after(self, job: int, serial: int) -> Iterator[Outcome]:
         """Outcomes that came after that one, as they came."""
         return self._outcomes("SELECT * FROM call WHERE place >> 40 = ? AND serial > ? AND serial > 0 ORDER BY serial",
