@@ -10,10 +10,12 @@ import os
 import shutil
 import tempfile
 from collections.abc import Generator, Iterator
+from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
 
+from figures import Figures
 from leaks import Holdings, check_nothing_left
 
 # Machines that run tests are busy: no deadline an example. The seed of a failure is printed.
@@ -27,6 +29,17 @@ def pytest_configure(config: pytest.Config) -> None:
     place = tempfile.mkdtemp(prefix="t", dir="/tmp" if os.path.isdir("/tmp") else None)
     os.environ["TMPDIR"] = tempfile.tempdir = place
     config.add_cleanup(lambda: shutil.rmtree(place, ignore_errors=True))
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--figures", metavar="FILE", help="add what long tests measure to this file, a line each")
+
+
+@pytest.fixture
+def figures(request: pytest.FixtureRequest) -> Figures:
+    """Where a test says what it has measured."""
+    path = request.config.getoption("--figures")
+    return Figures(Path(path) if path else None)
 
 
 def _has_gpu() -> bool:

@@ -1,27 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Waiting for a condition: the only way in which these tests let time go by.
+"""Waiting for a condition, as covey's users are given it: the only way in which these tests let time go by."""
+from covey.testing.waiting import DEADLINE, wait_until
 
-Guarantees: `wait_until` returns as soon as the condition holds, and fails with a picture of the state when its deadline
-has passed. The deadline is there to end a hang, not to be reached: it is generous, because machines swap.
-"""
-import threading
-import time
-from collections.abc import Callable
-
-DEADLINE = 20.0
-_STEP = 0.002
-
-
-def wait_until(
-    condition: Callable[[], object], state: Callable[[], object] = lambda: "", deadline: float = DEADLINE
-) -> None:
-    """Waits until the condition is true; AssertionError with `state()` if it never is.
-
-    >>> wait_until(lambda: True)
-    """
-    end = time.monotonic() + deadline
-    pause = threading.Event()
-    while not condition():
-        if time.monotonic() > end:
-            raise AssertionError(f"not within {deadline} s: {state() or condition}")
-        pause.wait(_STEP)
+__all__ = ["DEADLINE", "wait_until"]

@@ -76,7 +76,9 @@ def distribute(
         use_gpu, gpu_policy: whether GPUs may be used; a function with a parameter `use_gpu` is told.
         max_cpu, max_gpu: None all, n at most n, 0 none, -n all but n.
         machines: other machines that compute too, each running `funworker()`: 'host', 'host:port' or 'ipc://…'.
-        port: where they listen, if not 2718. named_pipe: True or a name, for workers on this machine.
+            A list does not wait for those that are not there yet.
+        port: where they listen, if not 2718. named_pipe: True or a name, for workers on this machine. Not without
+            machines.
         executor: run on this Executor (of any library) instead of a flock of our own.
         progress: a bar: True always, None where somebody looks and it takes more than a second, False never.
         inline: run in this process, one after the other, so that a debugger works.

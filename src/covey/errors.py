@@ -124,6 +124,19 @@ class TaskLost(_WithAttempts, CoveyError):
                 f"network stay up, then submit it again:{_listed(self.attempts)}")
 
 
+class MaybeRan(_WithAttempts, CoveyError):
+    """A task that must not run twice, `options(on_lost="fail")`, whose slot or machine was lost when it may have begun.
+
+    >>> print(MaybeRan("f()", ("slot 1 (pid 12 on here) was killed by SIGKILL",)))
+    f() may have run, wholly or in part, and was not started again (on_lost="fail"); see whether it did:
+      1. slot 1 (pid 12 on here) was killed by SIGKILL
+    """
+
+    def __str__(self) -> str:
+        return (f'{self.what} may have run, wholly or in part, and was not started again (on_lost="fail"); see '
+                f"whether it did:{_listed(self.attempts)}")
+
+
 class BundleBroken(CoveyError):
     """A slot died under a bundle of calls; `map` then sends each call alone and never shows this."""
 
@@ -191,6 +204,8 @@ class NobodyThere(CoveyError, ConnectionError):
     def __str__(self) -> str:
         missing, file = self.args
         if file:
+            if all(why.startswith("it turns us away: ") for why in missing.values()):
+                return "; ".join(f"{broker} {why.removeprefix('it ')}" for broker, why in missing.items())
             reasons = "; ".join(f"{broker} is not there: {why}" for broker, why in missing.items())
             whence = "what was read from standard input" if file == "-" else file
             return f"{reasons}; see that it runs, and that {whence} is the file it wrote"

@@ -46,10 +46,17 @@ class Settings:
     crash_limit: int = 3
     # Machines that may be lost under a task. They are lost for reasons of their own, so this is more patient.
     loss_limit: int = 10
+    # What `retry_wait` may grow to, in seconds: a service that is down for an hour is asked once a minute.
+    retry_wait_limit: float = 60.0
     # Tasks that an asker may have unfinished: enough for a burst of microsecond tasks.
     credit_tasks: int = 131_072
     # Bytes of parcels that an asker may have unfinished: with the number of askers, a bound on the broker's memory.
     credit_bytes: int = 256 * MIB
+
+    # Results that wait because their asker does not take them: with more, nothing else that it asked for is begun.
+    outbox_bytes: int = 256 * MIB
+    # An outcome whose asker's link has broken waits so long for it to come back, within the same bytes as credit.
+    keep_for: float = 600.0
 
     # What a client may hold that the broker has no credit for yet; then submit waits. Twenty million small calls.
     backlog: int = GIB

@@ -4,13 +4,14 @@
 Why: this is how the users of Playdoh gave a machine to others, and it needs no command line. `covey node --listen` is
 the same.
 
-May not know: what will be run. Guarantees: they return when `shutdown(dfun)` is called, or at Ctrl-C or SIGTERM, and
-leave nothing behind.
+May not know: what will be run. Guarantees: they return when `shutdown(dfun)` is called, or at Ctrl-C, SIGTERM or
+SIGHUP, and leave nothing behind.
 """
 
 from __future__ import annotations
 
 import sys
+import threading
 
 from covey import settings as settings_module
 from covey.keys.pairs import fingerprint_of
@@ -44,11 +45,15 @@ def funworker(
 
     >>> covey.funworker(max_cpu=2)                          # doctest: +SKIP
     """
+    if threading.current_thread() is not threading.main_thread():
+        # Python hands signals to no other.
+        raise RuntimeError("a worker ends at Ctrl-C or SIGTERM, so it serves in the main thread of its program only: "
+                           "call it there, or start a worker script as a process of its own")
     settings = settings_module.read()
     offer = detect_offer(max_cpu=max_cpu, max_gpu=max_gpu, limit=settings.max_cpu)
     if offer.cpus == 0 and not offer.gpus:
         raise ValueError("a worker with max_cpu=0 and no GPU could run nothing: give it at least one of them")
-    if named_pipe:
+    if named_pipe is not None and named_pipe is not False:
         if port is not None:
             raise ValueError("a worker listens at a port or at a named pipe: give one of them")
         pipe = pipe_address(named_pipe)
@@ -59,7 +64,7 @@ def funworker(
         if port is not None and (isinstance(port, bool) or not isinstance(port, int) or not 0 < port < 65536):
             raise ValueError(f"port={port!r}: a port is a number from 1 to 65535")
         keys = Secret.find(authkey, settings=settings).keys()
-        server = NodeServer(offer, gate=Gate((f"tcp://{bind}:{port or PORT}",), keys), name=name)
+        server = NodeServer(offer, gate=Gate((f"tcp://{bind}:{port or PORT}",), keys, authkey is not None), name=name)
         where = f"{server.addresses[0]}, key {fingerprint_of(keys.broker.public)}"
     count = server.node.count
     said = f"covey: {count} slot{'s' * (count != 1)}, at {where}; Ctrl-C ends this\n"

@@ -5,7 +5,8 @@ from covey.broker.records import Leaving, OrderKind, OrderRecord, Ruling, Verdic
 from covey.settings import Settings
 
 VALUE, ERROR, CANCELLED, POISONED, TIMED_OUT, LOST, BROKEN = range(1, 8)
-SPLITTABLE = 1
+MAYBE_RAN = 9
+SPLITTABLE, ONCE = 1, 2
 
 
 class Stage:
@@ -47,10 +48,11 @@ class Stage:
         return [(o.ticket, o.doer) for o in self.decide(after=after) if o.kind is OrderKind.ASSIGN]
 
     def outcome(
-        self, order: OrderRecord, *, status: int = VALUE, run: float = 0.0, doer: int | None = None
+        self, order: OrderRecord, *, status: int = VALUE, final: bool = False, run: float = 0.0, doer: int | None = None
     ) -> VerdictRecord:
         verdict = self.board.outcome(
-            order.doer if doer is None else doer, order.token, self.now, status=status, run_us=round(run * 1e6))
+            order.doer if doer is None else doer, order.token, self.now, status=status, final=final,
+            run_us=round(run * 1e6))
         self.check()
         return verdict
 

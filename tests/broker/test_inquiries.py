@@ -30,7 +30,7 @@ class Post:
 
     def fetch(self) -> Letters:
         found: Letters = {}
-        for _, route, frames in self.broker.pump()[1]:
+        for route, frames in self.broker.pump()[1]:
             kind, records = split(bytes(frames[0]))
             # Signs of life come when it is time for them.
             if NAMES[kind] != "BEAT":
@@ -39,8 +39,11 @@ class Post:
         return found
 
     def join(self, route: bytes, role: int, name: bytes, capacity: tuple[int, int, int] = (0, 0, 0)) -> None:
+        assert self.greet(route, role, name, capacity)[route][0][0] == "WELCOME"
+
+    def greet(self, route: bytes, role: int, name: bytes, capacity: tuple[int, int, int] = (0, 0, 0)) -> Letters:
         hello = struct.pack("<BBHIIiIIIIII", role, 1, PYTHON, 7, 0, -1, *capacity, 0, 100, len(name)) + name
-        assert self.bring(route, "HELLO", hello)[route][0][0] == "WELCOME"
+        return self.bring(route, "HELLO", hello)
 
     def kinds(self, letters: Letters, route: bytes) -> list[str]:
         return [kind for kind, _ in letters.get(route, [])]
@@ -147,7 +150,7 @@ def test_a_node_that_leaves_keeps_what_runs_and_gives_back_what_waits(post: Post
     post.join(b"a", ASKER, b"above")
     post.join(b"d", DOER, b"left", (1, 0, 0))
     post.bring(b"a", "FUNCTION", struct.pack("<II16s", 1, 1, bytes(16)) + b"f")
-    tasks = [struct.pack("<QIIhBBBBBHI", ticket, 1, 1, 0, 7, 0, 0, 0, 0, 0, 0) + b"x" for ticket in (1, 2)]
+    tasks = [struct.pack("<QIIhBBBBBHIIQ", ticket, 1, 1, 0, 7, 0, 0, 0, 0, 0, 0, 0, 0) + b"x" for ticket in (1, 2)]
     sent = post.bring(b"a", "TASKS", *tasks)[b"d"]
     tokens = [record[0][:8] for kind, records in sent if kind == "TASKS" for record in records]
     assert len(tokens) == 2

@@ -11,7 +11,7 @@ from test_inquiries import ASKER, DOER, PYTHON, Letters, Post
 
 GPU = 1
 _CREDIT = struct.Struct("<IIQIIII")
-_TASK = struct.Struct("<QIIhBBBBBHI")
+_TASK = struct.Struct("<QIIhBBBBBHIIQ")
 _OUTCOME = struct.Struct("<QIIBBH")
 ON_GPU = 0b010
 ON_CPU = 0b101
@@ -70,20 +70,20 @@ def test_the_keeper_is_told_once_of_each_smaller_part_of_a_gpu(post: Post) -> No
     post.bring(b"a", "FUNCTION", struct.pack("<II16s", 1, 1, bytes(16)) + b"f")
     wishes = [(ON_GPU, 0), (ON_GPU, 5000), (ON_GPU, 5000), (ON_CPU, 1), (ON_GPU, 7500), (ON_GPU, 2500), (ON_GPU, 9999)]
     for ticket, (needs, share) in enumerate(wishes, 1):
-        post.bring(b"a", "TASKS", _TASK.pack(ticket, 1, 0, 0, needs, 0, 0, 0, 0, share, 0))
+        post.bring(b"a", "TASKS", _TASK.pack(ticket, 1, 0, 0, needs, 0, 0, 0, 0, share, 0, 0, 0))
     assert post.broker.take_orders() == [("share", 5000, b""), ("share", 2500, b"")]
 
 
 def given(letters: Letters, route: bytes) -> list[tuple[int, int]]:
     """Token and earlier attempts of each task that went there."""
     records = [record for kind, records in letters.get(route, []) if kind == "TASKS" for record, _ in records]
-    return [(token, attempts) for token, *_, attempts, _, _ in map(_TASK.unpack, records)]
+    return [(token, attempts) for token, *_, attempts, _, _, _, _ in map(_TASK.unpack, records)]
 
 
 def test_attempts_of_brokers_above_count_and_so_do_losses_here(post: Post) -> None:
     post.join(b"a", ASKER, b"above")
     post.bring(b"a", "FUNCTION", struct.pack("<II16s", 1, 1, bytes(16)) + b"f")
-    post.bring(b"a", "TASKS", _TASK.pack(9, 1, 0, 0, ON_CPU, 0, 0, 0, 3, 0, 0))
+    post.bring(b"a", "TASKS", _TASK.pack(9, 1, 0, 0, ON_CPU, 0, 0, 0, 3, 0, 0, 0, 0))
     (never_begun,) = given(post.bring(b"1", "HELLO", slot_hello(0, -1, 1)), b"1")
     post.join(b"n", DOER, b"node", (1, 0, 0))
     (lost,) = given(post.bring(b"1", "BYE", struct.pack("<II", 0, 0)), b"n")

@@ -91,6 +91,22 @@ def test_a_suspect_is_alone() -> None:
     assert bystanders == [running[0].ticket]
 
 
+def test_the_third_crash_disturbs_nobody() -> None:
+    stage = Stage()
+    stage.measure(0.0001)
+    stage.tasks()
+    for _ in range(2):
+        doer = stage.doer(window=9)
+        stage.decide()
+        stage.leave(doer, Leaving.CRASHED)
+    bystanders = stage.tasks(5)
+    doer = stage.doer(window=9)
+    assert len(stage.decide()) == 1, "it has the slot for itself"
+    assert kinds(stage.leave(doer, Leaving.CRASHED)) == ["BLAME", "END"]
+    stage.doer(window=9)
+    assert [(o.ticket, o.attempt) for o in stage.decide()] == [(ticket, 1) for ticket in bystanders]
+
+
 def test_an_empty_doer_takes_the_suspect_at_once() -> None:
     stage = Stage()
     first, second = stage.doer(), stage.doer(capacity=4)

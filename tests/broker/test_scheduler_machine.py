@@ -6,59 +6,13 @@ exactly once; the first outcome of any attempt counts; a doer is given only what
 where they belong; nobody waits while a doer that would do has nothing to do; who wants a task back is answered once.
 """
 from collections import Counter
-from dataclasses import dataclass, field
 
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from covey.broker.board import Board
 from covey.broker.records import Leaving, OrderKind, OrderRecord, Refusal, Ruling
-from covey.settings import Settings
-
-VALUE, ERROR, CANCELLED, POISONED, TIMED_OUT, LOST, BROKEN = range(1, 8)
-SPLITTABLE = 1
-LIMITS = Settings(
-    quantum=0.002, relay_quantum=0.004, lone_above=0.05, retract_after=0.001, lease=5.0, pause=1.0, first_guess=0.001,
-    crash_limit=3, loss_limit=2, credit_tasks=40, credit_bytes=200,
-)
-
-
-@dataclass
-class Wish:
-    """A task as its asker knows it."""
-
-    asker: int
-    ticket: int
-    cargo: int
-    needs: int
-    retries: int
-    crashes: int
-    splittable: bool
-    share: int = 0
-    losses: int = 0
-    alone: bool = field(default=False)      # it crashed twice: whoever has it has nothing else
-
-
-@dataclass
-class Hand:
-    """A doer as it knows itself: the tokens it was given and has not answered, oldest first."""
-
-    kind: int
-    capacity: int
-    window: int
-    relays: bool = False
-    device: int = -1
-    held: list[int] = field(default_factory=list)
-    asked: list[int] = field(default_factory=list)
-    begun: set[int] = field(default_factory=set)    # what it said itself that it runs; it does so whatever its capacity
-    barred: bool = False
-    lost: bool = False
-
-    def runs(self, token: int) -> bool:
-        return token in self.begun or token in self.held[: self.capacity]
-
-    def able(self) -> list[int]:
-        return [token for token in self.held if self.runs(token)] or self.held[:1]
+from wishes import ERROR, LIMITS, LOST, MAYBE_RAN, ONCE, SPLITTABLE, VALUE, Hand, Wish
 
 
 class Anything(RuleBasedStateMachine):
@@ -69,6 +23,8 @@ class Anything(RuleBasedStateMachine):
         self.board = Board(LIMITS)
         self.now = 100.0
         self.askers: set[int] = set()
+        self.away: set[int] = set()
+        self.held: set[int] = set()
         self.hands: dict[int, Hand] = {}
         self.wishes: dict[tuple[int, int], Wish] = {}
         self.tokens: dict[int, Wish] = {}       # every token ever given out, for as long as its task is not ended
@@ -87,7 +43,10 @@ class Anything(RuleBasedStateMachine):
             given = {
                 self.tokens[t].cargo for h in self.hands.values() for t in h.held
                 if t in self.tokens and self.current(t)}
-            waiting = [w for w in self.wishes.values() if w.cargo not in given]
+            free = [
+                w for w in self.wishes.values()
+                if (w.asker not in self.held or w.crashes >= 2) and w.rests_until <= self.now]
+            waiting = [w for w in free if w.cargo not in given]
             for hand in self.hands.values():
                 if hand.capacity and not hand.held and not hand.barred and not self.used(hand.device):
                     assert not [w for w in waiting if w.needs >> hand.kind & 1], "work waits beside an idle doer"
@@ -102,16 +61,23 @@ class Anything(RuleBasedStateMachine):
     def on_assign(self, order: OrderRecord) -> None:
         hand = self.hands[order.doer]
         wish = self.wishes[order.asker, order.ticket]
+        assert wish.asker not in self.away
+        assert wish.asker not in self.held or wish.crashes >= 2
         living = [t for t in hand.held if t in self.tokens]
         assert not hand.barred
         assert hand.capacity > 0
         assert order.needs == wish.needs
         assert wish.needs >> hand.kind & 1
-        assert (order.cargo, order.retries, order.crashes) == (wish.cargo, wish.retries, wish.crashes)
+        assert not wish.spent
+        retries = 0 if hand.relays and wish.rest else wish.retries
+        assert (order.cargo, order.retries, order.crashes) == (wish.cargo, retries, wish.crashes)
+        assert order.flags & ONCE == (ONCE if wish.once else 0)
+        wish.rests_until = 0.0
         assert order.token not in self.tokens
         assert len(living) < hand.window
         assert hand.relays or not any(self.tokens[t].alone and self.current(t) for t in living)
         assert hand.relays or not (wish.alone and living)
+        assert hand.relays or not any(self.tokens[t].once and self.current(t) for t in living)
         assert order.share == wish.share
         self.shares[order.token] = wish.share or 10_000
         hand.held.append(order.token)
@@ -150,17 +116,15 @@ class Anything(RuleBasedStateMachine):
 
     def on_end(self, order: OrderRecord) -> None:
         key = (order.asker, order.ticket)
-        wish = self.leavers.pop(order.cargo) if order.asker < 0 else self.wishes[key]
-        assert order.cargo == wish.cargo
-        if order.status == POISONED:
-            assert wish.crashes >= LIMITS.crash_limit
-        elif order.status == BROKEN:
-            assert wish.splittable
-            assert wish.crashes == 1
-        elif order.status == LOST:
-            assert wish.losses >= LIMITS.loss_limit
+        if order.asker >= 0:
+            wish = self.wishes[key]
         else:
-            assert order.status in (CANCELLED, TIMED_OUT)
+            wish = self.leavers.pop(order.cargo, None) or self.of_away(order.cargo)
+        assert order.cargo == wish.cargo
+        wish.check_end(order.status, away=wish.asker in self.away)
+        if order.status == MAYBE_RAN:
+            assert wish not in self.unbegun
+            assert order.raised == wish.raised
         self.forget(wish)
 
     def on_give_back(self, order: OrderRecord) -> None:
@@ -181,6 +145,9 @@ class Anything(RuleBasedStateMachine):
         hand.barred = True
         if order.status == LOST:
             hand.lost = True
+            for token in hand.held:
+                if token in self.tokens and self.current(token):
+                    self.tokens[token].spent = self.tokens[token].once
             self.strays += hand.held
             hand.held.clear()
             hand.asked.clear()
@@ -189,6 +156,11 @@ class Anything(RuleBasedStateMachine):
 
     leaving = Leaving.LOST      # what BLAME means when no doer left: a lease ran out
     leavers: dict[int, Wish] = {}
+    unbegun: list[Wish] = []    # certainly not begun at the doer that leaves
+
+    def of_away(self, cargo: int) -> Wish:
+        (wish,) = (w for w in self.wishes.values() if w.cargo == cargo and w.asker in self.away)
+        return wish
 
     def forget(self, wish: Wish) -> None:
         self.wishes.pop((wish.asker, wish.ticket), None)
@@ -213,6 +185,9 @@ class Anything(RuleBasedStateMachine):
     def asker_joins(self, weight: float) -> None:
         asker = self.board.asker_joined(self.now, weight)
         assert asker not in self.askers
+        assert not [key for key in self.wishes if key[0] == asker]
+        self.away.discard(asker)
+        self.held.discard(asker)
         self.askers.add(asker)
 
     @rule(
@@ -244,21 +219,22 @@ class Anything(RuleBasedStateMachine):
         data=st.data(), count=st.integers(1, 12), function=st.integers(0, 2),
         needs=st.sampled_from([5, 5, 5, *range(1, 9)]),
         priority=st.sampled_from([-3, 0, 0, 5]), retries=st.integers(0, 2), crashes=st.sampled_from([0, 0, 0, 1, 2]),
-        flags=st.sampled_from([0, 0, SPLITTABLE]), timeout_ms=st.sampled_from([0, 0, 50]), first=st.integers(0, 60),
+        flags=st.sampled_from([0, 0, SPLITTABLE, ONCE, ONCE]), rest_ms=st.sampled_from([0, 0, 30, 400]),
+        timeout_ms=st.sampled_from([0, 0, 50]), first=st.integers(0, 60),
         at_once=st.booleans(), share=st.sampled_from([0, 0, 1, 2500, 5001, 10_000]),
     )
     def tasks_come(
         self, data: st.DataObject, count: int, function: int, needs: int, priority: int, retries: int,
         crashes: int, flags: int, timeout_ms: int, first: int, at_once: bool,
-        share: int,
+        share: int, rest_ms: int,
     ) -> None:
         asker = data.draw(st.sampled_from(sorted(self.askers)))
         for ticket in range(first, first + count):
             mine = [w for w in self.wishes.values() if w.asker == asker]
             got = self.board.task(
                 asker, ticket, self.now, function=function, needs=needs, priority=priority, flags=flags,
-                retries=retries, crashes=crashes, timeout_ms=timeout_ms, cargo=self.cargo + 1, length=9,
-                share=share)
+                retries=retries, crashes=crashes, timeout_ms=timeout_ms, retry_wait_ms=rest_ms,
+                cargo=self.cargo + 1, length=9, share=share)
             if (asker, ticket) in self.wishes:
                 assert got == Refusal.DUPLICATE
             elif mine and (len(mine) >= LIMITS.credit_tasks or 9 * len(mine) + 9 > LIMITS.credit_bytes):
@@ -267,8 +243,8 @@ class Anything(RuleBasedStateMachine):
                 assert got >= 0
                 self.cargo += 1
                 self.wishes[asker, ticket] = Wish(
-                    asker, ticket, self.cargo, needs, retries, crashes, bool(flags) and crashes == 0, share,
-                    alone=crashes >= 2)
+                    asker, ticket, self.cargo, needs, retries, crashes, flags == SPLITTABLE and crashes == 0, share,
+                    alone=crashes >= 2, once=flags == ONCE, rest=rest_ms / 1000)
         if at_once:
             self.decide()
 
@@ -315,8 +291,11 @@ class Anything(RuleBasedStateMachine):
 
     @rule(
         data=st.data(), status=st.sampled_from([VALUE, VALUE, ERROR]), in_order=st.booleans(),
-        run_us=st.sampled_from([0, 10, 5000, 200000]), count=st.integers(1, 5))
-    def doer_finishes(self, data: st.DataObject, status: int, in_order: bool, run_us: int, count: int) -> None:
+        run_us=st.sampled_from([0, 10, 5000, 200000]), count=st.integers(1, 5),
+        final=st.sampled_from([False, False, True]))
+    def doer_finishes(
+        self, data: st.DataObject, status: int, in_order: bool, run_us: int, count: int, final: bool = False,
+    ) -> None:
         for _ in range(count):
             found = self.speaking(data)
             if found is None:
@@ -324,17 +303,22 @@ class Anything(RuleBasedStateMachine):
             doer, hand = found
             token = hand.able()[0] if in_order else data.draw(st.sampled_from(hand.able()))
             self.let_go(hand, token)
-            self.outcome(doer, token, status, run_us)
+            self.outcome(doer, token, status, run_us, final)
 
-    def outcome(self, doer: int, token: int, status: int, run_us: int) -> None:
+    def outcome(self, doer: int, token: int, status: int, run_us: int, final: bool = False) -> None:
         wish = self.tokens.get(token)
         newest = wish is not None and self.current(token)
-        verdict = self.board.outcome(doer, token, self.now, status=status, run_us=run_us)
+        verdict = self.board.outcome(doer, token, self.now, status=status, final=final, run_us=run_us)
+        below = doer in self.hands and self.hands[doer].relays
         if wish is None:
             assert verdict.ruling is Ruling.STALE
-        elif status == ERROR and wish.retries and not (doer in self.hands and self.hands[doer].relays):
+        elif status == ERROR and wish.retries and not final and (wish.rest or not below):
             assert verdict.ruling is Ruling.AGAIN
             wish.retries -= 1
+            wish.raised += 1
+            if newest:
+                most = min(wish.rest * 2 ** (wish.raised - 1), max(wish.rest, LIMITS.retry_wait_limit))
+                wish.rests_until = self.now + most
         else:
             assert verdict.ruling is Ruling.ACCEPTED
             assert (verdict.asker, verdict.ticket, verdict.cargo) == (wish.asker, wish.ticket, wish.cargo)
@@ -409,24 +393,44 @@ class Anything(RuleBasedStateMachine):
             self.carry_out()
 
     @precondition(lambda self: len(self.hands) > 1)
-    @rule(data=st.data(), why=st.sampled_from(list(Leaving)), heard_from=st.booleans())
-    def doer_leaves(self, data: st.DataObject, why: Leaving, heard_from: bool) -> None:
-        self.leave(data.draw(st.sampled_from(sorted(self.hands))), why, reports=heard_from)
+    @rule(data=st.data(), why=st.sampled_from(list(Leaving)), heard_from=st.booleans(), marked=st.booleans())
+    def doer_leaves(self, data: st.DataObject, why: Leaving, heard_from: bool, marked: bool) -> None:
+        self.leave(data.draw(st.sampled_from(sorted(self.hands))), why, reports=heard_from, marked=marked)
 
-    def leave(self, doer: int, why: Leaving, *, reports: bool) -> None:
+    def leave(self, doer: int, why: Leaving, *, reports: bool, marked: bool = False) -> None:
         hand = self.hands.pop(doer)
+        if marked and hand.held and not hand.relays and why in (Leaving.CRASHED, Leaving.KILLED):
+            self.read_mark(doer, hand)
         if reports:
             self.strays += hand.held
         self.leaving = Leaving.LOST if hand.relays and why is Leaving.CRASHED else why
+        # What is known to have begun: by what the doer said, or because nobody can tell.
+        doubtful = hand.relays or why is Leaving.LOST
+        begun = [
+            wish for token in hand.held if (wish := self.tokens.get(token)) is not None and wish.once
+            and self.current(token) and (doubtful or token in hand.begun)]
         assert self.board.doer_left(doer, why, self.now) == 0
         for order in self.board.orders():
             if order.kind is OrderKind.BLAME:
                 assert order.doer == doer
                 assert order.token in hand.held
-                assert why in (Leaving.CRASHED, Leaving.LOST)
+                assert why in (Leaving.CRASHED, Leaving.LOST) or self.wishes[order.asker, order.ticket].once
+                assert order.why == self.leaving
             getattr(self, "on_" + order.kind.name.lower())(order)
         self.leaving = Leaving.LOST
+        self.unbegun = []
+        for wish in begun:
+            assert (wish.asker, wish.ticket) not in self.wishes, "it may run twice"
         assert self.board.doer_left(doer, why, self.now) == Refusal.NO_SUCH
+
+    def read_mark(self, doer: int, hand: Hand) -> None:
+        """The slot is dead, and what it says that it ran is believed."""
+        token = hand.able()[0]
+        assert self.board.died_under(doer, token, self.now) == 1
+        hand.begun.add(token)
+        if hand.capacity == 1 and hand.begun == {token}:
+            later = hand.held[hand.held.index(token) + 1 :]
+            self.unbegun = [self.tokens[t] for t in later if t in self.tokens and self.current(t)]
 
     @precondition(lambda self: any(hand.held for hand in self.hands.values()))
     @rule(
@@ -467,6 +471,64 @@ class Anything(RuleBasedStateMachine):
         assert not [key for key in self.wishes if key[0] == asker]
         self.pending = Counter({key: count for key, count in self.pending.items() if key[0] != asker})
 
+    @precondition(lambda self: self.askers)
+    @rule(data=st.data(), held=st.booleans())
+    def asker_is_held(self, data: st.DataObject, held: bool) -> None:
+        asker = data.draw(st.sampled_from(sorted(self.askers)))
+        assert self.board.asker_held(asker, held) == 0
+        (self.held.add if held else self.held.discard)(asker)
+
+    @precondition(lambda self: len(self.askers) > 1)
+    @rule(data=st.data())
+    def asker_goes_away(self, data: st.DataObject) -> None:
+        asker = data.draw(st.sampled_from(sorted(self.askers)))
+        self.askers.remove(asker)
+        self.away.add(asker)
+        assert self.board.asker_away(asker, self.now) == 0
+        assert self.board.asker_away(asker, self.now) == Refusal.NO_SUCH
+        self.carry_out()
+        held = {t for hand in self.hands.values() for t in hand.held}
+        mine = [w for w in self.wishes.values() if w.asker == asker]
+        assert all(any(t in held for t, w in self.tokens.items() if w is wish) for wish in mine), "it runs nowhere"
+        self.pending = Counter({key: count for key, count in self.pending.items() if key[0] != asker})
+
+    @precondition(lambda self: self.askers and any(w.asker in self.away for w in self.wishes.values()))
+    @rule(data=st.data(), ticket=st.integers(0, 60))
+    def task_is_adopted(self, data: st.DataObject, ticket: int) -> None:
+        cargo = data.draw(st.sampled_from(sorted(w.cargo for w in self.wishes.values() if w.asker in self.away)))
+        wish = self.of_away(cargo)
+        token = max(t for t, w in self.tokens.items() if w is wish)
+        asker = data.draw(st.sampled_from(sorted(self.askers)))
+        got = self.board.adopted(token, asker, ticket)
+        assert got == (-1 if (asker, ticket) in self.wishes else 0)
+        if got == 0:
+            del self.wishes[wish.asker, wish.ticket]
+            wish.asker, wish.ticket = asker, ticket
+            self.wishes[asker, ticket] = wish
+            assert self.board.adopted(token, asker, ticket + 100) == -1, "it is adopted already"
+
+    @precondition(lambda self: self.hands)
+    @rule(data=st.data(), asker=st.integers(0, 3), needs=st.integers(1, 7))
+    def task_is_claimed(self, data: st.DataObject, asker: int, needs: int) -> None:
+        if asker not in self.askers or (asker, 70) in self.wishes:
+            return
+        row = self.board.task(asker, 70, self.now, needs=needs, cargo=self.cargo + 1, length=9)
+        if row < 0:
+            return
+        self.cargo += 1
+        wish = self.wishes[asker, 70] = Wish(asker, 70, self.cargo, needs, 0, 0, False)
+        doer = data.draw(st.sampled_from(sorted(self.hands)))
+        hand = self.hands[doer]
+        claimed = self.board.claimed(row, doer, self.now) == 0
+        assert claimed <= (hand.relays and bool(needs >> hand.kind & 1))
+        if claimed:
+            (order,) = self.board.orders()
+            assert (order.kind, order.doer, order.cargo) == (OrderKind.ASSIGN, doer, wish.cargo)
+            self.shares[order.token] = 10_000
+            hand.held.append(order.token)
+            self.tokens[order.token] = wish
+            assert self.board.claimed(row, doer, self.now) == -1, "it does not wait any more"
+
     @rule(function=st.integers(0, 3))
     def function_is_forgotten(self, function: int) -> None:
         self.board.function_forgotten(function)
@@ -489,6 +551,9 @@ class Anything(RuleBasedStateMachine):
 
     def teardown(self) -> None:
         # With doers that live and time to do it, everything is done; then nothing is left.
+        for asker in self.held & self.askers:
+            self.board.asker_held(asker, False)
+        self.held.clear()
         for kind in range(4):
             doer = self.board.doer_joined(self.now, kind, 2, 20)
             self.hands[doer] = Hand(kind, 2, 20)

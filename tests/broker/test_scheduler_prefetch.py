@@ -210,3 +210,37 @@ def test_a_place_that_is_free_already_draws_nothing_twice() -> None:
     stage.decide()
     stage.doer()
     assert len(stage.decide(after=0.01)) == 2, "one idle doer draws from one"
+
+
+def test_what_waits_in_truth_is_found_though_another_was_believed_to() -> None:
+    stage = Stage()
+    loop = stage.doer(capacity=2, relays=True)
+    tickets = stage.tasks(3)
+    given = {order.ticket: order for order in stage.decide() if order.kind is OrderKind.ASSIGN}
+    assert sorted(given) == tickets
+    idle = stage.doer()
+    (back,) = [order for order in stage.decide(after=1.0) if order.kind is OrderKind.TAKE_BACK]
+    # The loop has begun that one, and lets another wait.
+    stage.board.given_back(loop, back.token, False, stage.now)
+    stage.check()
+    (other,) = [order for order in stage.decide(after=1.0) if order.kind is OrderKind.TAKE_BACK]
+    assert other.token != back.token
+    stage.board.given_back(loop, other.token, True, stage.now)
+    stage.check()
+    assert stage.assigned() == [(other.ticket, idle)]
+
+
+def test_a_loop_that_runs_all_that_it_has_is_not_asked_for_ever() -> None:
+    stage = Stage()
+    loop = stage.doer(capacity=2, relays=True)
+    stage.tasks(3)
+    stage.decide()
+    stage.doer()
+    asked = 0
+    for _ in range(20):
+        for order in stage.decide(after=1.0):
+            if order.kind is OrderKind.TAKE_BACK:
+                asked += 1
+                stage.board.given_back(loop, order.token, False, stage.now)
+                stage.check()
+    assert asked == 3

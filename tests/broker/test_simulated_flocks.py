@@ -8,7 +8,7 @@ import pytest
 from covey.settings import Settings
 from covey.testing.simulator import Faults, Simulator
 
-VALUE = 1
+VALUE, ERROR, MAYBE_RAN = 1, 2, 9
 PATIENT = Settings(lease=5.0, crash_limit=100, loss_limit=100)
 
 
@@ -119,6 +119,45 @@ def test_shares_of_time_are_fair_while_all_want_more() -> None:
     assert whole == pytest.approx(50.0, rel=0.03)
     for asker, weight in zip(askers, weights, strict=True):
         assert seconds[asker] / whole == pytest.approx(weight / 4, rel=0.05)
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_what_must_not_run_twice_does_not_whatever_dies(seed: int) -> None:
+    simulator = Simulator(
+        seed=seed, delay=0.0003, jitter=0.0003, settings=PATIENT, checking=True,
+        faults=Faults(crash_every=3.0, silence_every=10.0, drain_every=5.0))
+    simulator.add_slots(8)
+    simulator.add_slots(2, capacity=4)
+    rng = random.Random(seed)
+    once, often = simulator.add_asker(), simulator.add_asker()
+    simulator.submit(once, [rng.expovariate(10) for _ in range(120)], once=True)
+    simulator.submit(often, [rng.expovariate(10) for _ in range(120)])
+    report = simulator.run()
+    assert len(report.delivered) == 240
+    assert set(report.delivered.values()) == {1}
+    assert all(count == 1 for (asker, _), count in report.begun.items() if asker == once)
+    ends = {asker: {s for key, s in report.statuses.items() if key[0] == asker} for asker in (once, often)}
+    assert ends == {once: {VALUE, MAYBE_RAN}, often: {VALUE}}
+    # What certainly has not begun is not given up: far from all that was at a doer that died.
+    assert sum(status == MAYBE_RAN for status in report.statuses.values()) <= report.counts["crash"] + 40
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_what_raises_is_tried_as_often_as_it_may_and_rests_meanwhile(seed: int) -> None:
+    simulator = Simulator(seed=seed, checking=True)
+    simulator.add_slots(2)
+    asker = simulator.add_asker()
+    simulator.submit(asker, [0.001] * 200, raises=0.5, retries=3, retry_wait_ms=2000)
+    simulator.submit(asker, [0.01] * 100)
+    report = simulator.run()
+    assert set(report.delivered.values()) == {1}
+    failed = [key for key, status in report.statuses.items() if status == ERROR]
+    assert 1 <= len(failed) <= 30
+    assert all(report.begun[key] == 4 for key in failed)
+    assert report.counts["again"] == simulator.board.totals().retried == sum(report.begun.values()) - 300
+    # The others did not wait for those that rested, up to 2, 4 and 8 s.
+    assert max(report.finished[asker, ticket] for ticket in range(200, 300)) < 1.0
+    assert 4.0 < report.makespan < 15.0
 
 
 @pytest.mark.slow

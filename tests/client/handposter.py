@@ -123,6 +123,7 @@ def hand_map(
         star=star,
         sizer=Sizer(poster.slots, chunksize, buffersize, length),
         settings=settings or TaskSettings(),
+        slots=lambda: poster.slots,
     )
     if feeders is not None:
         feeders.append(feeder)

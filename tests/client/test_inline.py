@@ -82,6 +82,39 @@ def test_retries_count(client):
         client.options(retries=0).submit(lambda: (_ for _ in ()).throw(OSError)).result()
 
 
+def test_only_named_types_are_tried_again(client):
+    calls = []
+
+    def flaky(error):
+        calls.append(1)
+        raise error
+
+    patient = client.options(retries=2, retry_on=(OSError, KeyError), retry_wait=0.001)
+    with pytest.raises(FileNotFoundError):
+        patient.submit(flaky, FileNotFoundError()).result()
+    assert len(calls) == 3
+    with pytest.raises(ValueError):
+        patient.submit(flaky, ValueError()).result()
+    assert len(calls) == 4
+    assert client.statistics().retried == 2
+
+
+def test_an_interrupt_is_nobodys_retry(client):
+    calls = []
+
+    def interrupted():
+        calls.append(1)
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        client.options(retries=2).submit(interrupted)
+    assert len(calls) == 1
+
+
+def test_a_call_that_must_not_run_twice_is_a_call(client):
+    assert list(client.options(on_lost="fail").map(abs, [-1, 2])) == [1, 2]
+
+
 def test_the_initializer_runs_here():
     seen = []
     with covey.Client(inline=True, initializer=seen.append, initargs=(7,)):

@@ -11,7 +11,7 @@ import pytest
 from covey.client.bundles import AHEAD
 from covey.client.mapping import Feeder
 from covey.client.options import TaskSettings
-from covey.errors import ClientClosed, NotPicklable, PoisonTask
+from covey.errors import ClientClosed, NotPicklable, PoisonTask, TaskLost
 from handposter import HandPoster, hand_map
 
 
@@ -76,6 +76,15 @@ def test_an_endless_iterable_is_taken_a_window_at_a_time(desk):
     assert desk.items_posted < 100
     assert [next(results) for _ in range(500)] == list(range(0, 1000, 2))
     assert desk.items_posted < 1000
+
+
+def test_slots_that_join_while_a_map_runs_get_work_too(desk):
+    results = hand_map(desk, double, itertools.count())
+    assert [next(results) for _ in range(20)] == list(range(0, 40, 2))
+    few = len(desk.waiting)
+    desk.slots = 16
+    next(results)
+    assert len(desk.waiting) >= 16 > few
 
 
 def test_buffersize_bounds_what_is_taken(desk):
@@ -229,14 +238,15 @@ def test_a_broken_bundle_unordered(desk):
     assert sorted(results) == list(range(0, 18, 2))
 
 
-def test_the_item_that_kills_is_the_one_that_is_poisoned(desk):
+@pytest.mark.parametrize("kind", [PoisonTask, TaskLost])
+def test_the_item_that_kills_is_the_one_that_is_poisoned(desk, kind):
     results = hand_map(desk, double, (x for x in range(9)), chunksize=3)
     desk.kill(desk.posted[1])
     assert [next(results) for _ in range(4)] == [0, 2, 4, 6]
     guilty = next(task for task in desk.posted if task.items == [4])
     if guilty in desk.waiting:
-        desk.kill(guilty, PoisonTask("double()", ("slot 2 died", "slot 1 died again")))
-    with pytest.raises(PoisonTask) as caught:
+        desk.kill(guilty, kind("double()", ("slot 2 died", "slot 1 died again")))
+    with pytest.raises(kind) as caught:
         next(results)
     assert caught.value.attempts == ("slot 1 died", "slot 2 died", "slot 1 died again")
     assert any("item 4 of a map" in note for note in caught.value.__notes__)
@@ -287,10 +297,11 @@ def test_a_closed_client_ends_an_endless_map(desk):
 
 
 def test_settings_travel_with_every_bundle(desk):
-    settings = TaskSettings(priority=3, retries=2, timeout=1.5)
+    settings = TaskSettings(priority=3, retries=2, retry_wait=0.5, timeout=1.5, once=True)
     list(hand_map(desk, double, range(3), settings=settings, chunksize=1))
     for task in desk.posted:
         assert (task.settings["priority"], task.settings["retries"], task.settings["timeout"]) == (3, 2, 1.5)
+        assert (task.settings["retry_wait"], task.settings["flags"] & 2) == (0.5, 2)
 
 
 def test_what_cannot_be_iterated_over_is_named(desk):

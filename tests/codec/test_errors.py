@@ -28,6 +28,7 @@ SAMPLES: list[errors.CoveyError] = [
     errors.ClientClosed(),
     errors.ForkedClient(),
     errors.LinkRefused("a"),
+    errors.MaybeRan("f#1", ("slot 1 died",)),
     errors.BadBlocks("a"),
     errors.BadCheckpoint("a"),
     errors.BadFitness("a"),

@@ -16,10 +16,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-import shelf
 from covey.codec import functions
 from covey.codec.functions import Function, FunctionBook, call_object, callable_name, load_function
 from covey.errors import ModuleMissing, NotPicklable
+from covey.testing import shelf
 from interactive import elsewhere, typed
 
 gone: list[int] = []

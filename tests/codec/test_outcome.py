@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-import shelf
 from covey.codec.outcome import not_loadable_result, not_picklable_result, open_error, seal_error
 from covey.errors import RemoteError, ResultNotLoadable, ResultNotPicklable
+from covey.testing import shelf
 from interactive import elsewhere, typed
 
 
@@ -260,7 +260,7 @@ def test_an_exception_that_does_not_load_here_is_told_as_text(monkeypatch: pytes
     monkeypatch.delattr(shelf, "TwoArguments")
     back = open_error(data)
     assert isinstance(back, RemoteError)
-    assert back.type_name == "shelf.TwoArguments"
+    assert back.type_name == "covey.testing.shelf.TwoArguments"
     assert back.message == "m"
     assert "Can't get attribute" in back.reason
     assert "in inner" in back.traceback

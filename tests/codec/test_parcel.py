@@ -12,9 +12,9 @@ import cloudpickle
 import numpy as np
 import pytest
 
-import shelf
 from covey.codec import parcel
 from covey.errors import ModuleMissing, NotPicklable
+from covey.testing import shelf
 from interactive import elsewhere, typed
 
 

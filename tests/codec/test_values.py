@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-import shelf
 from covey.codec import values
 from covey.errors import NotPicklable
+from covey.testing import shelf
 
 ARGS = values.FORMS["ARGS"]
 

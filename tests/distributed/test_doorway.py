@@ -70,6 +70,11 @@ def test_shutdown_is_for_good():
         ({"port": "2718"}, ValueError, "from 1 to 65535"),
         ({"named_pipe": 3}, TypeError, "True or a name"),
         ({"machines": ["localhost"], "named_pipe": "x", "port": 3}, ValueError, "at a port or at a named pipe"),
+        ({"port": 2718}, ValueError, "none is named: give machines"),
+        ({"named_pipe": True}, ValueError, "none is named: give machines"),
+        ({"named_pipe": "lab", "machines": []}, ValueError, "named_pipe='lab'.* none is named: give machines"),
+        ({"use_gpu": False, "gpu_policy": "prefer_gpu"}, ValueError, "use_gpu=False, gpu_policy='prefer_gpu'.*contrad"),
+        ({"use_gpu": False, "gpu_policy": "require_all"}, ValueError, "contradict each other"),
         ({"shared_data": [1]}, TypeError, "a dict is needed"),
         ({"executor": 4}, TypeError, "an Executor is needed"),
         ({"gpu_policy": "some"}, ValueError, "'no_gpu', 'prefer_gpu', 'require_all'"),
@@ -79,6 +84,20 @@ def test_shutdown_is_for_good():
 def test_nonsense_is_refused_at_the_call(wishes, error, sentence):
     with pytest.raises(error, match=sentence):
         covey.distribute(abs, **wishes)
+
+
+def test_what_agrees_is_taken():
+    covey.distribute(abs, use_gpu=False, gpu_policy="no_gpu")
+    covey.distribute(abs, named_pipe=False)
+    covey.distribute(abs, machines=["lab7"], port=4000)
+
+
+@pytest.mark.parametrize("wish", [{"port": 4000}, {"named_pipe": True}, {"named_pipe": "lab"}])
+def test_a_way_to_machines_needs_machines(wish):
+    with pytest.raises(ValueError, match="none is named: give machines"):
+        covey.Client(**wish)
+    with pytest.raises(ValueError, match=r"optimize\(.*none is named: give machines"):
+        covey.optimize(abs, {"x": [0, 1]}, **wish)
 
 
 def test_only_callables_are_distributed():

@@ -127,6 +127,20 @@ def test_a_call_that_has_its_outcome_is_not_run_again(lab: NightLab) -> None:
     assert {path.read_text() for path in lab.runs.iterdir()} == {"r"}
 
 
+def test_what_runs_while_the_broker_is_away_is_found_again(lab: NightLab) -> None:
+    lab.open(2)
+    with lab.client() as client:
+        job = job_of(client)
+        futures = [job.submit(noted, str(lab.runs), number, seconds) for number, seconds in enumerate((0.3, 4.0, 0.0))]
+        futures[2].result(30)
+        # The first one ends while nobody is there to be told, the second one later.
+        lab.kill_broker()
+        wait_until((lab.runs / "0").exists)
+        lab.broker()
+        assert [future.result(60) for future in futures] == [0, 1, 4]
+    assert {path.read_text() for path in lab.runs.iterdir()} == {"r"}
+
+
 def test_a_broker_that_is_told_to_end_keeps_its_jobs(lab: NightLab) -> None:
     lab.broker()
     with lab.client() as client:

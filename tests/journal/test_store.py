@@ -93,7 +93,7 @@ def test_in_order_and_as_they_come(store: Store) -> None:
 
 def test_urgent_calls_are_found_first(store: Store) -> None:
     job = job_of(store, *calls(0, 1), *calls(2, priority=-3), *calls(3, priority=9))
-    assert store.priorities(job) == [9, 0, -3]
+    assert store.priorities() == [9, 0, -3]
     assert indexes(store.queued(job, 0, 0, 9)) == [1]
 
 
@@ -185,13 +185,13 @@ def test_another_version_is_refused_by_name(store: Store, folder: Path) -> None:
 
 
 def test_jobs_that_nobody_asks_for_expire(store: Store) -> None:
-    desk = Desk(store)
+    desk = Desk(store, "life")
     for name, now in (("old", 0.0), ("new", 0.0)):
         desk.commit(lambda name=name, now=now: desk.apply(Request(1, "open", {"job": name, "session": "s"}), now))
     later = 500_000.0
     desk.commit(lambda: desk.apply(Request(2, "attach", {"job": "new", "session": "s"}), later))
     assert desk.expired(later - 100_000.0) == ["old"]
     # Also to a broker that has started since.
-    assert Desk(store).expired(later - 100_000.0) == ["old"]
+    assert Desk(store, "other").expired(later - 100_000.0) == ["old"]
     desk.commit(lambda: desk.drop("old"))
     assert [job.id for job in store.jobs()] == ["new"]

@@ -22,7 +22,7 @@ PLAIN = manner().hex()
 @pytest.fixture
 def desk(tmp_path: Path) -> Iterator[Desk]:
     store = Store(str(tmp_path / "journal"), durable=False)
-    desk = Desk(store)
+    desk = Desk(store, "life")
     say(desk, "open", session="s")
     say(desk, "learn", digest=DIGEST.hex(), frames=[b"body"])
     yield desk
@@ -98,7 +98,7 @@ def test_an_index_beyond_all_is_refused(desk: Desk) -> None:
 
 def test_only_who_spoke_last_is_told_of_outcomes(desk: Desk) -> None:
     say(desk, "attach", session="later")
-    said = desk.look(Request(2, "fetch", {"job": "j", "session": "s", "after": 0}))
+    said = desk.look(Request(2, "fetch", {"job": "j", "session": "s", "life": "life", "after": 0}))
     assert said is not None
     assert said[0] == "NoSuchJob"
     assert "taken over by another program" in said[1]

@@ -50,17 +50,17 @@ class Namespaces:
             raise NotPermitted(f"network namespaces cannot be made here: {error.stderr.strip()}") from None
 
     def _make(self) -> None:
-        _ip("netns", "add", self._hub)
-        _ip("-n", self._hub, "link", "add", "bridge", "type", "bridge")
-        _ip("-n", self._hub, "link", "set", "bridge", "up")
+        run_ip("netns", "add", self._hub)
+        run_ip("-n", self._hub, "link", "add", "bridge", "type", "bridge")
+        run_ip("-n", self._hub, "link", "set", "bridge", "up")
         for name in NAMES:
             space = self.name_of(name)
-            _ip("netns", "add", space)
-            _ip("-n", self._hub, "link", "add", name, "type", "veth", "peer", "name", "eth0", "netns", space)
-            _ip("-n", self._hub, "link", "set", name, "master", "bridge", "up")
-            _ip("-n", space, "address", "add", f"{self.address(name)}/24", "dev", "eth0")
-            _ip("-n", space, "link", "set", "eth0", "up")
-            _ip("-n", space, "link", "set", "lo", "up")
+            run_ip("netns", "add", space)
+            run_ip("-n", self._hub, "link", "add", name, "type", "veth", "peer", "name", "eth0", "netns", space)
+            run_ip("-n", self._hub, "link", "set", name, "master", "bridge", "up")
+            run_ip("-n", space, "address", "add", f"{self.address(name)}/24", "dev", "eth0")
+            run_ip("-n", space, "link", "set", "eth0", "up")
+            run_ip("-n", space, "link", "set", "lo", "up")
 
     def name_of(self, name: str) -> str:
         """What the kernel calls the host's namespace."""
@@ -71,12 +71,12 @@ class Namespaces:
 
     def cut(self, name: str) -> None:
         """Pulls the host's cable."""
-        _ip("-n", self._hub, "link", "set", name, "down")
+        run_ip("-n", self._hub, "link", "set", name, "down")
 
     def mend(self, name: str) -> None:
         """As it was in the beginning."""
         shutil.rmtree(self._etc(name), ignore_errors=True)
-        _ip("-n", self._hub, "link", "set", name, "up")
+        run_ip("-n", self._hub, "link", "set", name, "up")
 
     def set_name_server(self, name: str, server: str) -> None:
         """Until `mend`, programs that are started there look names up at this server."""
@@ -127,7 +127,8 @@ class Namespaces:
             _remove(self.name_of(name))
 
 
-def _ip(*arguments: str) -> None:
+def run_ip(*arguments: str) -> None:
+    """`ip` with these words."""
     subprocess.run(["ip", *arguments], capture_output=True, text=True, check=True, timeout=20)
 
 

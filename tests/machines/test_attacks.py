@@ -98,6 +98,18 @@ def test_browsers_and_idlers_are_hung_up_on(lab: Lab) -> None:
     assert node.process.poll() is None
 
 
+def test_a_browser_at_the_port_is_told_of(lab: Lab) -> None:
+    node = lab.beta.listening()
+    with lab.alpha.client(machines=[lab.beta.ip], max_cpu=0) as client:
+        assert client.submit(abs, -1).result(20) == 1
+        with Attack(line_to(lab), [web_browser]) as attack:
+            attack.wait_hung_up()
+            said = node.wait_said("no covey at all, was kept out", deadline=5.0)
+        assert lab.gamma.ip in said
+    # Whoever was let in and leaves is no stranger.
+    assert node.said.count("was kept out") == 1
+
+
 def test_idle_connections_beyond_the_descriptor_limit_shut_nobody_out(lab: Lab) -> None:
     broker, path = lab.broker(lab.beta)
     lab.node_of(lab.alpha, path)

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Nodes that dial a broker, and brokers that dial brokers: the way through firewalls and on clusters."""
 
+import json
+import signal
 from pathlib import Path
 
 import pytest
@@ -9,7 +11,7 @@ import covey
 from chores import marked, places
 from covey.keys.connection import ConnectionFile
 from covey.wire.protocol import PROTOCOL
-from hosts import PORT, Lab
+from hosts import PORT, Lab, pids_marked
 from waiting import wait_until
 
 pytestmark = pytest.mark.slow
@@ -126,3 +128,79 @@ def test_a_killed_node_is_missed_at_once_and_its_name_is_free(lab: Lab, tmp_path
         assert future.result(6) == "gamma"
         lab.node_of(lab.beta, path)
         wait_until(lambda: places(client) == {"beta", "gamma"}, client.__repr__)
+
+
+def test_a_manager_who_is_done_does_not_end_a_broker_that_he_shares(lab: Lab) -> None:
+    broker, path = lab.broker(lab.alpha)
+    node = lab.node_of(lab.beta, path)
+    manager = lab.gamma.script(f"""
+        import json, covey
+        with covey.distribute(abs, machines=[{lab.alpha.ip!r}], max_cpu=0) as dabs:
+            print(json.dumps(dabs([-1, -2])))
+    """)
+    assert manager.result() == [1, 2]
+    with lab.gamma.client(path) as client:
+        assert client.submit(abs, -7).result(20) == 7
+        assert places(client) == {"beta"}
+    assert (broker.process.poll(), node.process.poll()) == (None, None)
+    # Whom it dialled may end it: the broker above, when it has been asked to let it go.
+    _, top = lab.broker(lab.gamma, file="top.json")
+    below, _ = lab.broker(lab.beta, "--connect", top, file="below.json")
+    drained = lab.gamma.covey("drain", "broker-beta", "--connect", top)
+    assert drained.wait_end() == 0, drained.picture()
+    assert below.wait_end() == 0
+
+
+def test_a_node_without_a_name_is_called_as_status_calls_it(lab: Lab) -> None:
+    _, path = lab.broker(lab.alpha)
+    lab.beta.covey("node", "--connect", path, "--max-cpu", "1").wait_said("for the broker of")
+    with lab.gamma.client(path) as client:
+        name, = places(client)
+    shown = lab.gamma.covey("status", path, "--json")
+    assert shown.wait_end() == 0
+    assert [node["name"] for node in json.loads(shown.printed)["nodes"]] == [name]
+
+
+GPU_NODE = """
+    import sys
+    from covey.keys.connection import ConnectionFile
+    from covey.node.counts import Counted
+    from covey.node.devices import Gpu
+    from covey.node.machines import Machine
+    from covey.node.memory import Memory
+    from covey.node.offer import Offer
+    from covey.node.server import NodeServer
+    offer = Offer(0, Counted(1, "a test"), (Gpu("GPU-1", "Fake", 8, 8, 0),), "a test", Memory(1, 1, "a test"))
+    file = ConnectionFile.read({path!r})
+    upstream = ([Machine.of_broker({path!r}, address) for address in file.addresses], file.keys("node"))
+    NodeServer(offer, upstream=upstream, name="with GPU").run(lambda: print("up", flush=True))
+"""
+
+
+def test_calls_for_a_gpu_wait_at_a_broker_until_one_joins(lab: Lab, caplog: pytest.LogCaptureFixture) -> None:
+    _, path = lab.broker(lab.alpha)
+    lab.node_of(lab.beta, path)
+    with lab.alpha.client(path) as client:
+        view = client.options(gpu=1)
+        future = view.submit(lambda: getattr(covey.current(), "node", None))
+        view.options(priority=3)
+        said = [message for message in caplog.messages if "GPU" in message]
+        assert said == ["options(gpu=1): the broker has no GPU slot yet; calls wait until a node with one joins"]
+        assert client.submit(abs, -1).result(20) == 1
+        assert not future.done()
+        lab.gamma.script(GPU_NODE.format(path=path)).wait_printed("up")
+        assert future.result(30) == "with GPU"
+        wait_until(lambda: client.gpu_slots, client.__repr__)
+        caplog.clear()
+        client.options(gpu=1)
+        assert not caplog.messages
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_ends_a_node_and_a_broker(lab: Lab, number: signal.Signals) -> None:
+    broker, path = lab.broker(lab.alpha)
+    node = lab.node_of(lab.beta, path)
+    with lab.gamma.client(path) as client:
+        assert client.submit(abs, -1).result(20) == 1
+    assert (node.stop(number), broker.stop(number)) == (0, 0), node.picture() + broker.picture()
+    wait_until(lambda: not pids_marked(), pids_marked)

@@ -44,6 +44,8 @@ def test_another_python_is_refused_by_name(lab: Lab) -> None:
     node = lab.beta.listening()
     said = refusal(answer(lab, lab.beta, hello(ASKER, python=PYTHON + 1), keys_of(lab, "client")) or b"")
     assert "Python is another minor version" in said
+    here, there = (".".join(map(str, divmod(python, 256))) for python in (PYTHON, PYTHON + 1))
+    assert f"({there} calls {here})" in said
     node.wait_said("another minor version", deadline=5.0)
 
 
@@ -81,6 +83,16 @@ def test_the_second_node_of_a_name_says_why_it_does_nothing(lab: Lab) -> None:
     twin = lab.node_of(lab.gamma, path, "--name", "beta")
     twin.wait_said("a node of the same name is connected already", deadline=6.0)
     broker.wait_said("turned away .*: beta: a node of the same name", deadline=6.0)
+
+
+def test_a_refusal_is_not_called_an_absence(lab: Lab) -> None:
+    _, path = lab.broker(lab.alpha)
+    lab.node_of(lab.beta, path)
+    twin = lab.node_of(lab.gamma, path, "--name", "beta")
+    line = twin.wait_said("turns us away", deadline=6.0)
+    address = f"tcp://{lab.alpha.ip}:{PORT}"
+    assert f"the broker of {path} ({address}) turns us away: a node of the same name is connected already" in line
+    assert "is not there" not in twin.said
 
 
 def test_a_port_in_use_names_the_process(lab: Lab) -> None:

@@ -34,6 +34,14 @@ def test_a_second_worker_of_a_name_is_told_who_has_it(lab: Lab) -> None:
     worker(lab)
 
 
+def test_a_name_that_is_empty_opens_no_port(lab: Lab) -> None:
+    script = lab.beta.worker("max_cpu=1, named_pipe=''", ready=False)
+    command = lab.beta.covey("node", "--named-pipe", "", "--max-cpu", "1")
+    for program in (script, command):
+        assert program.wait_end() == 1
+        assert "named_pipe='': True, or a name" in program.said
+
+
 def test_other_users_of_the_machine_cannot_enter(lab: Lab) -> None:
     worker(lab)
     folder = lab.beta.folder / "run/covey"

@@ -55,6 +55,14 @@ def test_finished_leaves_the_workers_running(lab: Lab) -> None:
     assert worker.stop() == 0
 
 
+def test_a_worker_in_a_thread_is_refused_in_words(lab: Lab) -> None:
+    program = lab.beta.script(
+        "import threading, covey\nthreading.Thread(target=covey.funworker, kwargs={'max_cpu': 1}).start()\n")
+    program.wait_said("serves in the main thread of its program only")
+    assert program.wait_end() == 0
+    assert not pids_marked()
+
+
 def test_one_that_is_absent_is_named_while_the_others_work(lab: Lab) -> None:
     lab.beta.worker()
     absent = {
@@ -67,6 +75,62 @@ def test_one_that_is_absent_is_named_while_the_others_work(lab: Lab) -> None:
         manager.wait_said(f"^{machine} is not there: {why}.*; it joins when it comes")
     assert monotonic() - began < 6.0, "five seconds, and one for the interpreter to start"
     check(manager.result(), "manager", "beta")
+
+
+def test_a_list_does_not_wait_for_a_machine_that_is_silent(lab: Lab) -> None:
+    lab.beta.worker()
+    for words in ("max_cpu=1, machines=['10.77.0.9']", f"max_cpu=0, machines=['10.77.0.9', {lab.beta.ip!r}]"):
+        manager = lab.alpha.script(f"""
+            import json, time, covey
+            began = time.monotonic()
+            dabs = covey.distribute(abs, {words})
+            found = dabs([-1, -2])
+            took = time.monotonic() - began
+            covey.finished(dabs)
+            print(json.dumps([found, took]))
+        """)
+        found, took = manager.result()
+        assert found == [1, 2]
+        assert took < 2.0, "as long as the silence lasts"
+        # It ends before the patience does, and says it nevertheless.
+        manager.wait_said("^10.77.0.9 is not there: .*; it joins when it comes")
+
+
+def test_two_machines_of_one_name_are_told_from_each_other(lab: Lab) -> None:
+    lab.beta.worker()
+    lab.gamma.script("import covey\ncovey.funworker(max_cpu=1, name='beta')\n").wait_said("slots?, at")
+    manager = manage(lab, [lab.beta.ip, lab.gamma.ip])
+    line = manager.wait_said("calls itself 'beta'")
+    one, other = (f"{host.ip} (tcp://{host.ip}:2718)" for host in (lab.beta, lab.gamma))
+    said = "{} calls itself 'beta', as {} does, and one of them is used: if they are two machines, give each its own"
+    assert any(said.format(*pair) in line for pair in ((one, other), (other, one))), line
+    check(manager.result(), "manager", "beta")
+
+
+def test_an_authkey_that_differs_is_called_by_its_name_on_both_sides(lab: Lab) -> None:
+    worker = lab.beta.worker("max_cpu=1, authkey='correct horse'")
+    manager = lab.alpha.script(f"""
+        import covey
+        with covey.Client(machines=[{lab.beta.ip!r}], max_cpu=0, authkey="battery staple") as client:
+            client.submit(abs, 1).result()
+    """)
+    assert manager.wait_end() == 1
+    _, _, there = manager.said.rpartition("NobodyThere: ")
+    assert "give both the same authkey" in there
+    assert "key file" not in manager.said
+    assert "give both the same authkey" in worker.wait_said("was kept out")
+
+
+def test_nohup_keeps_a_worker_from_ending_with_its_terminal(lab: Lab) -> None:
+    worker = lab.beta.script("""
+        import signal, covey
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
+        covey.funworker(max_cpu=1, name="beta")
+    """)
+    worker.wait_said("slots?, at")
+    worker.process.send_signal(signal.SIGHUP)
+    check(manage(lab, [lab.beta.ip], max_cpu=0, count=3).result(), "beta")
+    assert worker.stop() == 0
 
 
 def test_a_name_server_that_does_not_answer_delays_nobody(lab: Lab) -> None:
@@ -129,7 +193,7 @@ def test_two_managers_share_a_worker_fairly(lab: Lab, tmp_path: Path) -> None:
     assert 0.35 <= both.count("1") / len(both) <= 0.65, both
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 def test_a_signal_ends_a_worker(lab: Lab, number: signal.Signals) -> None:
     worker = lab.beta.worker("max_cpu=2")
     wait_until(lambda: len(worker.children()) == 2, worker.picture)

@@ -51,7 +51,7 @@ class PretendedNode:
 
     def totals(self) -> dict[str, int]:
         return {"waiting": 5, "assigned": 4, "running": 3, "accepted": self.finished, "ended": 1, "retried": 0,
-                "crashes": 0, "losses": 0, "askers": 2}
+                "crashes": 4, "losses": 3, "stale": 2, "askers": 2}
 
 
 @dataclass
@@ -72,6 +72,12 @@ def node_row(
 
 def answers_of(node: PretendedNode, clock: Clock | None = None) -> Answers:
     return Answers(node, clock or Clock(), lambda: 7.0, lambda: Memory(16, 12, "an example"))
+
+
+def test_reasons_why_tasks_ran_again_are_told_apart() -> None:
+    tasks = json.loads(answers_of(PretendedNode()).answer("status"))["tasks"]
+    assert {name: tasks[name] for name in ("crashes", "losses", "retried", "late")} == {
+        "crashes": 4, "losses": 3, "retried": 0, "late": 2}
 
 
 def test_tasks_that_wait_at_nodes_wait() -> None:

@@ -86,6 +86,12 @@ def test_an_inherited_list_means_what_cuda_makes_of_it(shown: str, expected: str
     assert found.because == "CUDA_VISIBLE_DEVICES, NVML"
 
 
+def test_what_ends_an_inherited_list_is_said() -> None:
+    note, = ask(FOUR, "0,9,1").notes
+    assert note == "CUDA_VISIBLE_DEVICES: '9' names no GPU here, or one again, and hides what stands behind it"
+    assert ask(FOUR, "1,0").notes == ()
+
+
 @pytest.mark.parametrize("shown", ["", "-1", "-1,0", " "])
 def test_a_list_that_shows_nothing_touches_no_driver(shown: str) -> None:
     found = available_gpus(environment={"CUDA_VISIBLE_DEVICES": shown}, nvml=never, pycuda=never)  # type: ignore[arg-type]
@@ -163,6 +169,7 @@ def test_a_gpu_that_has_fallen_off_the_bus_changes_no_other_number() -> None:
     assert [gpu.index for gpu in ask(devices).found] == [1]
     assert letters(ask(devices, "1")) == "b"
     assert letters(ask(devices, "0,1")) == ""
+    assert ask(devices).notes == ("GPU 0 is left out: NVML says GPU is lost",)
 
 
 def test_nvml_that_does_not_start_hands_over_to_pycuda() -> None:

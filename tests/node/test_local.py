@@ -17,6 +17,7 @@ import pytest
 
 from covey import slot
 from covey.errors import CoveyError
+from covey.link.plain import SharedContext
 from covey.node import local
 from covey.node.local import LocalNode
 from covey.node.outfit import slot_environment
@@ -114,6 +115,21 @@ def test_kill_asks_nobody(make_node: MakeNode, tmp_path: Path) -> None:
 
 def test_a_node_that_was_never_started(make_node: MakeNode) -> None:
     make_node().close()
+
+
+@pytest.mark.parametrize("kill", [True, False])
+@pytest.mark.parametrize("native", [True, False])
+def test_one_that_was_never_started_gives_its_context_back(native: bool, kill: bool) -> None:
+    node = LocalNode(Settings(native=native), max_cpu=1, max_gpu=0)
+    assert native or SharedContext._now is not None
+    node.close(kill=kill)
+    assert SharedContext._now is None
+
+
+def test_one_that_cannot_be_leaves_nothing_of_its_loop() -> None:
+    with pytest.raises(CoveyError, match="machines need covey's native loop"):
+        LocalNode(Settings(native=False), max_cpu=1, max_gpu=0, links=True)
+    assert SharedContext._now is None
 
 
 def test_counts(make_node: MakeNode) -> None:

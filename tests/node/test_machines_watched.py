@@ -3,6 +3,7 @@
 
 import contextlib
 import os
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -11,7 +12,7 @@ import pytest
 from covey.errors import CoveyError, NobodyThere
 from covey.node import machines as page
 from covey.node.absences import Slotless, sentence_of, why_missing
-from covey.node.machines import Machine, Machines
+from covey.node.machines import Machine, Machines, machine_of
 from waiting import wait_until
 
 
@@ -149,8 +150,49 @@ def test_a_broker_that_has_had_slots_is_named_again() -> None:
             True,
             "lab7 (at) has another key than the one here (fingerprint 1a2b), or is no covey at all: copy the broker's",
         ),
-        ("a node of its name is connected already, most likely", False, "lab7 (at) is one machine with another"),
+        (
+            "a node of its name is connected already: alpha",
+            False,
+            "lab7 (at) calls itself 'alpha', as lab8 (there) does, and one of them is used: if they are two",
+        ),
+        ("it turns us away: its Python is another", True, "lab7 (at) turns us away: its Python is another"),
     ],
 )
 def test_what_is_said_where_more_is_known(why: str, broker: bool, said: str) -> None:
-    assert sentence_of("lab7", "at", why_missing(why, "1a2b", broker=broker), broker=broker).startswith(said)
+    why = why_missing(why, "1a2b", broker=broker, namesake="lab8 (there)")
+    assert sentence_of("lab7", "at", why, broker=broker).startswith(said)
+
+
+@pytest.mark.parametrize("why", ["it refused our key", "it hung up during the handshake: its key differs from ours"])
+def test_who_gave_an_authkey_is_told_of_it_and_of_no_file(why: str) -> None:
+    said = sentence_of("lab7", "at", why_missing(why, "1a2b", authkey=True))
+    assert said.endswith(": give both the same authkey")
+    assert "file" not in said
+    assert said.startswith("lab7 (at) ")
+
+
+@pytest.mark.parametrize("written", ["::1", "fe80::1%eth0", "2001:db8::7"])
+def test_a_bare_address_of_ipv6_is_told_its_brackets(written: str) -> None:
+    with pytest.raises(ValueError, match=re.escape(f"write it in brackets, '[{written}]'")):
+        machine_of(written)
+    assert machine_of(f"[{written}]").address == f"tcp://[{written}]:2718"
+
+
+def test_what_is_missing_is_named_before_an_early_end(loop: FakeLoop, caplog: pytest.LogCaptureFixture) -> None:
+    machines = watch(loop, [], asks=True)
+    wait_until(lambda: loop.looked)
+    assert caplog.messages == []
+    machines.name_before_the_end()
+    machines.name_before_the_end()
+    machines.close()
+    assert caplog.messages == [
+        "lab is not there: nobody listens there (tcp://10.0.0.7:2718); it joins when it comes"
+    ]
+
+
+def test_machines_that_were_told_to_leave_are_not_missed(loop: FakeLoop, caplog: pytest.LogCaptureFixture) -> None:
+    machines = watch(loop, [], asks=True)
+    machines.expect_farewells()
+    machines.name_before_the_end()
+    machines.close()
+    assert caplog.messages == []

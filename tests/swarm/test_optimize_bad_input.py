@@ -5,6 +5,7 @@ import math
 import os
 import re
 import threading
+import warnings
 from concurrent.futures import ThreadPoolExecutor
 from decimal import Decimal
 from fractions import Fraction
@@ -109,6 +110,9 @@ def test_what_a_function_of_one_particle_returns():
         ({"budget": 10}, ValueError, "less than one round of 20 evaluations"),
         ({"budget": 30, "noise": 11}, ValueError, "leaves no room to evaluate the best of each group 11 times more"),
         ({"target": "low"}, TypeError, r"optimize\(target='low'\): a number is needed"),
+        ({"target": math.nan}, ValueError, r"optimize\(target=nan\): a number is needed"),
+        ({"timeout": "5"}, TypeError, r"optimize\(timeout='5'\): a number is needed"),
+        ({"ftol": "0.1"}, TypeError, r"optimize\(ftol='0.1'\): a number is needed"),
         ({"ftol": -1}, ValueError, "a number of at least 0"),
         ({"timeout": math.nan}, ValueError, "a number of at least 0"),
         ({"mode": "round"}, ValueError, "did you mean 'rounds'"),
@@ -226,7 +230,7 @@ def test_the_warning_quotes_the_error_and_not_the_slot():
 
 
 def test_a_fitness_that_gives_no_number_at_all():
-    with pytest.raises(BadFitness, match=r"200 evaluations gave no finite number .*200 were NaN"):
+    with pytest.raises(BadFitness, match=r"20 evaluations gave no finite number .*20 were NaN"):
         run(lambda args: args["x"] * math.nan)
 
 
@@ -280,6 +284,12 @@ def test_what_cannot_be_sent_is_said():
         run(lambda x: x * lock.locked(), {"x": [-5, 5]}, inline=False, executor=threads)
 
 
+@pytest.mark.parametrize("mode", ["rounds", "stream", "islands"])
+def test_constraints_that_are_never_a_number_are_named(mode):
+    with pytest.raises(BadFitness, match=r"0 infinite; for 200 a constraint was NaN or infinite\)$"):
+        run(constraints=lambda args: args["x"] * np.nan, mode=mode)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("mode", ["rounds", "stream", "islands"])
 def test_it_comes_with_the_traceback_of_the_slot(mode):
@@ -291,6 +301,26 @@ def test_it_comes_with_the_traceback_of_the_slot(mode):
     lines = [frame.name for frame in caught.traceback]
     assert "broken" in lines
     assert any("evaluations all raised" in note for note in caught.value.__notes__)
+
+
+@pytest.mark.parametrize("mode", ["rounds", "stream", "islands"])
+@pytest.mark.parametrize("vectorized", [True, False])
+def test_who_gave_a_function_of_one_particle_is_told_how_to_say_so(mode, vectorized):
+    with pytest.raises(ValueError, match="one") as caught:
+        run(lambda args: int("one"), mode=mode, vectorized=vectorized)
+    assert ("wants vectorized=False" in caught.value.__notes__[-1]) is vectorized
+
+
+def test_an_object_whose_state_nobody_knows_has_no_checkpoint(tmp_path):
+    class Asks:
+        def ask(self):
+            raise AssertionError("it was asked")
+
+        def tell(self, points, values):
+            raise AssertionError("it was told")
+
+    with pytest.raises(TypeError, match=r"optimize\(…\): checkpoint= cannot hold the state of Asks"):
+        run(algorithm=Asks(), checkpoint=tmp_path / "file")
 
 
 def test_errors_name_what_is_missing_for_a_picture(monkeypatch):
@@ -310,3 +340,95 @@ def test_nothing_is_started_for_what_is_refused(monkeypatch, mode, words):
     monkeypatch.setattr("covey.swarm.places.join_flock", started)
     with pytest.raises(ValueError, match=r"did you mean|seed|less than"):
         run(mode=mode, inline=None, group_count=2, **words)
+
+
+def test_what_wants_nothing_but_gpus_does_not_run_where_there_is_none():
+    with pytest.raises(ValueError, match="wants GPUs and nothing else"):
+        covey.minimize(lambda x: x * x, {"x": [-5, 5]}, gpu_policy="require_all", max_gpu=0)
+
+
+def of_one(x):
+    """It has an `if`, which says no to several."""
+    return -x if x > 0 else x
+
+
+@pytest.mark.parametrize("options", [{}, {"mode": "stream", "chunk": 4}, {"mode": "islands"}, {"chunk": 5}])
+def test_who_forgot_to_say_that_a_function_is_of_one_particle_is_told(options):
+    sentence = r"each call with several particles raised \(ValueError.*vectorized=False"
+    with pytest.warns(RuntimeWarning, match=sentence) as said:
+        found = run(of_one, {"x": [-5, 5]}, **options)
+    assert len(said) == 1
+    assert said[0].filename == __file__
+    assert found.faults.total == 0
+    assert found.evaluations == 200
+
+
+@pytest.mark.parametrize("mode", ["rounds", "stream", "islands"])
+def test_a_function_of_several_that_raises_is_not_taken_for_one_of_one(mode):
+    def mostly(x):
+        if (x > -4).any():
+            raise ValueError("too far")
+        return x
+
+    with pytest.warns(RuntimeWarning, match="counted as the worst") as said:
+        run(mostly, {"x": [-5, 5]}, mode=mode, iterations=3, chunk=4)
+    assert len(said) == 1
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        run(of_one, {"x": [-5, 5]}, vectorized=False, mode=mode)
+
+
+@pytest.mark.parametrize("mode", ["rounds", "stream", "islands"])
+def test_a_fitness_without_any_number_ends_after_a_round(mode):
+    calls = []
+
+    def nothing(x):
+        calls.append(len(x))
+        return x * math.nan
+
+    with pytest.raises(BadFitness, match=r"20 evaluations gave no finite number .*\(0 raised, 20 were NaN"):
+        run(nothing, {"x": [-5, 5]}, mode=mode, iterations=1000)
+    assert sum(calls) == 20
+
+
+@pytest.mark.parametrize("mode", ["rounds", "stream", "islands"])
+def test_a_first_round_that_is_infinite_is_an_answer(mode):
+    calls = []
+
+    def walled(x):
+        calls.extend(x)
+        return x * math.nan if len(calls) > 40 else -np.full(len(x), math.inf) if len(calls) <= 20 else -x * x
+
+    assert math.isfinite(run(walled, {"x": [-5, 5]}, mode=mode)["fitness"][0])
+
+
+@pytest.mark.parametrize("log", ["yes", 1, None])
+def test_log_is_yes_or_no(log):
+    with pytest.raises(TypeError, match=f"parameter 'x': log is True or False, not {log!r}"):
+        run(optparams={"x": covey.swarm.Real(1, 2, log=log)})
+
+
+@pytest.mark.slow
+@pytest.mark.faults
+def test_an_island_that_goes_down_with_its_slots_costs_itself_only():
+    def deadly(x):
+        if (np.abs(x) < 1).any() and len(x) == 5:
+            os.kill(os.getpid(), 9)
+        return -(x**2)
+
+    options = {"mode": "islands", "islands": 4, "inline": False, "max_cpu": 2, "iterations": 6, "leg": 2, "seed": 3}
+    with pytest.warns(RuntimeWarning, match="PoisonTask"):
+        one = run(deadly, {"x": [-9, 9]}, **options)
+    assert one.stopped_because == "iterations"
+    assert one.evaluations == 120
+    assert 0 < one.faults.raised < 120
+    assert abs(one["x"][0]) >= 1
+    with pytest.warns(RuntimeWarning, match="PoisonTask"):
+        two = run(deadly, {"x": [-9, 9]}, **options)
+    assert one["fitness"].tobytes() == two["fitness"].tobytes()
+    assert one.history.best.tobytes() == two.history.best.tobytes()
+    with pytest.raises(covey.PoisonTask):
+        run(deadly, {"x": [-9, 9]}, **options, on_error="raise")
+    with pytest.raises(covey.PoisonTask) as caught:
+        run(lambda x: os.kill(os.getpid(), 9), {"x": [-9, 9]}, **options)
+    assert "evaluations all raised" in caught.value.__notes__[-1]

@@ -350,3 +350,23 @@ def test_writing_takes_a_small_part_of_the_time(tmp_path):
         checkpoint.save(lambda number=number: written.append(number) or {})
     looks = next(times)
     assert 0.5 * SHARE < len(written) / looks < 1.5 * SHARE
+
+
+@pytest.mark.parametrize(
+    ("limit", "reason"), [({"iterations": 4}, "iterations"), ({"budget": 200}, "budget"), ({"target": 1e6}, "target")]
+)
+def test_a_stream_that_has_gone_further_than_the_call_says_so_and_keeps_its_file(tmp_path, limit, reason):
+    options = words_of("stream") | {"checkpoint": tmp_path / "file", "iterations": 8}
+    whole = run(**options)
+    with pytest.raises(BadCheckpoint, match=f"would have ended before, because of {reason}: set that farther"):
+        run(**{**options, **limit})
+    same(run(**options), whole)
+
+
+def test_a_plan_of_ten_iterations_that_nobody_said_goes_on_as_it_was(tmp_path):
+    options = {"algorithm": "de", "seed": 3, "inline": True, "group_size": 20, "checkpoint": tmp_path / "file"}
+    first = covey.minimize(lambda x: x * x, {"x": [-5, 5]}, **options)
+    whole = covey.minimize(lambda x: x * x, {"x": [-5, 5]}, **options, target=1e-9)
+    assert first.evaluations == 200
+    assert whole.stopped_because == "target"
+    assert whole.history.best[:10].tolist() == first.history.best.tolist()

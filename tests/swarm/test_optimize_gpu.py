@@ -52,3 +52,12 @@ def test_a_fitness_is_told_the_truth_of_its_slot(client, fun, mode):
     assert without["fitness"][0] >= 1000
     preferred = covey.minimize(fun, BOX, gpu_policy="prefer_gpu", **options)
     assert preferred["fitness"][0] < 1000
+
+
+@pytest.mark.parametrize("fun", [told, Compiled])
+def test_a_cheap_fitness_is_not_taken_away_from_its_gpu(client, fun):
+    found = covey.minimize(
+        fun, BOX, gpu_policy="require_all", executor=client, on_error="raise", group_size=20, iterations=30
+    )
+    assert found.workers_used == 1
+    assert (found.history.mean[:, 0] < 1000).all()

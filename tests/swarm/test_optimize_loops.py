@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """`optimize()`: what its loops do beside finding the optimum: limits, callbacks, streams, islands, noise."""
 
+import inspect
 import os
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -55,6 +56,36 @@ def test_each_limit_ends_it_and_is_named(mode):
     assert run(mode=mode, ftol=1e-9, iterations=10_000).stopped_because == "ftol"
     assert run(lambda x, y: y * 0 + 1.0, mode=mode, xtol=1e-9, iterations=10_000).stopped_because == "xtol"
     assert run(mode=mode, callback=lambda info: info.fitness[0] < 9, iterations=100).stopped_because == "callback"
+
+
+@pytest.mark.parametrize("mode", ["rounds", "stream", "islands"])
+def test_ten_iterations_are_meant_where_no_other_limit_is_given(mode):
+    assert inspect.signature(covey.optimize).parameters["iterations"].default == 10
+    assert "iterations: 'int | None' = 10" in str(inspect.signature(covey.optimize))
+    assert run(mode=mode, budget=2_000).evaluations == 2_000
+    for limit in ({"ftol": 1e-9}, {"xtol": 1e-9}, {"target": 1e-6}, {"timeout": 0.3}):
+        found = run(mode=mode, **limit)
+        assert found.stopped_because == next(iter(limit))
+        assert len(found.history) > 10
+    for limit in ({"ftol": 0.0}, {"target": -1.0}, {"timeout": 60}):
+        assert run(mode=mode, iterations=10, **limit).stopped_because == "iterations"
+    forever = run(mode=mode, iterations=None, callback=lambda info: info.iteration >= 30)
+    assert forever.stopped_because == "callback"
+
+
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
+def test_ten_iterations_are_the_same_whether_said_or_not(algorithm):
+    said, unsaid = (run(algorithm=algorithm, **options) for options in ({"iterations": 10}, {}))
+    assert said["fitness"].tolist() == unsaid["fitness"].tolist()
+
+
+def test_a_group_that_finds_nothing_does_not_keep_the_others_waiting_for_ever():
+    def fun(x, local_data):
+        return np.where(local_data["at"], np.nan, x * x)
+
+    found = run(fun, {"x": [-5, 5]}, local_data={"at": [0, 1]}, ftol=1e-9)
+    assert found.stopped_because == "ftol"
+    assert np.isfinite(found["fitness"]).tolist() == [True, False]
 
 
 def test_a_finished_group_costs_nothing_more():
@@ -146,6 +177,7 @@ def test_with_a_timeout_nothing_runs_where_it_cannot_be_left():
         """As a place that is cold, where slots would have to be started."""
 
         here, is_cold, slots = False, True, 1
+        asks_for_gpu = has_gpu = False
 
         def prepared(self, call):
             return call
@@ -349,3 +381,73 @@ def test_patience_counts_generations_of_islands():
 def test_progress_counts_evaluations(capsys, names):
     run(lambda **all: sum(all.values()) ** 2, {name: [-1, 1] for name in names}, progress=True)
     assert "200" in capsys.readouterr().err
+
+
+def test_ctrl_c_while_a_noisy_best_is_confirmed():
+    calls, confirmations = [], []
+
+    def pressed(x):
+        time.sleep(0.02)  # work: so much that it is done piece by piece
+        calls.append(len(x))
+        if (x == x[0]).all():
+            confirmations.append(len(x))
+        if len(confirmations) == 20 + 3:
+            raise KeyboardInterrupt
+        return x * x
+
+    found = run(pressed, {"x": [-5, 5]}, group_size=2, chunk=2, noise=40, iterations=100)
+    assert found.stopped_because == "interrupted"
+    assert found.evaluations == sum(calls) - 2
+
+
+@pytest.mark.parametrize("mode", ["rounds", "stream"])
+def test_a_timeout_before_any_best_is_confirmed_says_so(mode):
+    def slow(x):
+        time.sleep(0.005)  # work
+        return x * x
+
+    with pytest.raises(TimeoutError, match="no candidate for the best was evaluated noise=10000 times more"):
+        run(slow, {"x": [-5, 5]}, mode=mode, group_size=10, chunk=1, noise=10_000, timeout=0.2)
+
+
+def test_a_stream_that_ends_before_any_best_is_confirmed_says_so():
+    sentence = "noise=100 times more before the end of its iterations: set that farther"
+    with pytest.raises(covey.BadFitness, match=sentence):
+        run(mode="stream", iterations=1, group_size=10, in_flight=20, noise=100)
+
+
+@pytest.mark.parametrize("mode", ["rounds", "stream"])
+@pytest.mark.parametrize("after", [8, 30])
+def test_ctrl_c_before_any_best_is_confirmed_gives_what_there_is(mode, after):
+    seen = []
+
+    def pressed(x):
+        if len(seen) >= after:
+            raise KeyboardInterrupt
+        time.sleep(0.02)  # work: so much that it is done piece by piece
+        seen.extend(x)
+        return x * x
+
+    found = run(pressed, {"x": [-5, 5]}, mode=mode, chunk=1, in_flight=25 if mode == "stream" else None, noise=40)
+    assert found.stopped_because == "interrupted"
+    assert found["fitness"][0] == min(x * x for x in seen)
+    assert found["x"][0] ** 2 == found["fitness"][0]
+    assert not found.confirmed.any()
+    assert "1 of 1 groups have a best that is unconfirmed" in str(found)
+    assert run(lambda x: x * x, {"x": [-5, 5]}, mode=mode, noise=2).confirmed.all()
+
+
+def test_patience_waits_for_a_confirmation():
+    found = run(lambda x: x * x, {"x": [-5, 5]}, mode="stream", group_size=2, in_flight=8, noise=500, ftol=1e-9)
+    assert found.stopped_because == "ftol"
+    assert found.confirmed.all()
+
+
+@pytest.mark.parametrize("mode", ["rounds", "stream", "islands"])
+def test_what_is_allowed_comes_before_what_is_not_however_bad_it_is(mode):
+    found = run(
+        lambda x: np.where(x > 0, 1e300 * (1 + x), x), {"x": [-9, 1]}, mode=mode, constraints=lambda x: -x,
+        iterations=30,
+    )
+    assert found.feasible.all()
+    assert 0 <= found["x"][0] < 0.01

@@ -183,3 +183,23 @@ def test_one_slow_round_does_not_send_the_next_ones_away():
     other.on_round(100, 1e-5, here=True)
     other.on_round(100, 0.5, here=True)
     assert not other.is_cheap(100)
+
+
+@pytest.mark.parametrize("minimize", [True, False])
+def test_what_is_told_is_in_the_order_of_the_rule_however_large_it_is(minimize):
+    sign = 1.0 if minimize else -1.0
+    values = sign * np.array([-1e308, -1e100, -1.0, 0.0, 1e90, 1e97, 1.1e97, 1e100, 1e120, 1e300, 1.7e308])
+    limits = np.array([1e-9, 1.0, 1e39, 1e41, 1e100, 1.7e308])
+    told_all = told(
+        np.concatenate([values, np.zeros(len(limits))]), np.concatenate([np.zeros(len(values)), limits]), minimize
+    )
+    assert (np.diff(sign * told_all) > 0).all()
+    assert np.isfinite(told_all[1:] ** 2 / 1e90)[len(values) - 1 :].all()
+    assert told_all[:6].tolist() == values[:6].tolist()
+
+
+def test_the_best_tells_violations_apart_that_an_algorithm_does_not():
+    best = Best(1, 1, True)
+    values, violations = np.array([1.0, 5.0, 2.0]), np.array([1e-20, 1e-22, 1e-21])
+    assert best.offer(0, np.zeros((3, 1)), values, violations, told(values, violations, True))
+    assert best.values[0] == 5.0

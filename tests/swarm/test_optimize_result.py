@@ -1,13 +1,16 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """What `optimize()` returns: a mapping, its attributes, its faces."""
 
+import inspect
 import pickle
+import typing
 import xml.etree.ElementTree as Xml
 
 import numpy as np
 import pytest
 
 import covey
+from covey.swarm.keywords import Options
 from covey.swarm.picture import convergence
 from covey.swarm.table import table_of
 
@@ -50,6 +53,21 @@ def test_it_can_be_kept(found):
     again = pickle.loads(pickle.dumps(found))
     assert again["x"].tolist() == found["x"].tolist()
     assert again.history.best.tolist() == found.history.best.tolist()
+
+
+@pytest.mark.parametrize("call", [covey.optimize, covey.maximize, covey.minimize])
+def test_an_editor_knows_what_is_returned(call):
+    plain, with_info = map(typing.get_type_hints, typing.get_overloads(call))
+    assert plain["return"] is covey.swarm.Result
+    assert with_info["return"] == tuple[covey.swarm.Result, dict[str, typing.Any]]
+    assert with_info["returninfo"] == typing.Literal[True]
+
+
+def test_an_editor_knows_every_keyword_with_its_type():
+    parameters = inspect.signature(covey.optimize).parameters
+    taken = {name: its.annotation for name, its in parameters.items() if its.kind is its.KEYWORD_ONLY}
+    told = {name: kind.__forward_arg__ for name, kind in Options.__annotations__.items()}
+    assert told | {"returninfo": "bool"} == taken
 
 
 def test_returninfo_gives_the_facts_beside_it():

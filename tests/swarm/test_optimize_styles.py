@@ -1,11 +1,13 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """`optimize()`: the styles in which a fitness may be written, and what each is given."""
 
+import os
+
 import numpy as np
 import pytest
 
 import covey
-from covey.swarm.fitness import Manner, manner_of
+from covey.swarm.manner import Manner, manner_of
 from covey.swarm.space import Choice, Integer, Real
 
 BOX = {"x": [-5, 5], "y": [-5, 5]}
@@ -135,6 +137,20 @@ def test_a_class_is_made_once_with_what_it_declares():
 
     assert run(Costly, {"x": [-5, 5]}, iterations=30, **DATA)["fitness"] == pytest.approx([10, 20], abs=1e-3)
     assert made == [(2.0, [10.0, 20.0])]
+
+
+@pytest.mark.slow
+def test_a_class_is_not_made_once_more_in_the_callers_process_however_cheap_its_calls_are(tmp_path):
+    class Cheap:
+        def __init__(self):
+            (tmp_path / str(os.getpid())).touch()
+
+        def __call__(self, x):
+            return x * x
+
+    found = covey.minimize(Cheap, {"x": [-5, 5]}, iterations=100, group_size=20, max_cpu=1, seed=1)
+    assert found.workers_used == 1
+    assert len(list(tmp_path.iterdir())) == 1
 
 
 class InOrder:

@@ -232,3 +232,40 @@ def test_the_room_opens_without_numpy() -> None:
     assert done.stdout == "False\n"
     with pytest.raises(AttributeError, match=r"covey\.swarm has no name 'Optimiser'"):
         _ = covey.swarm.Optimiser
+
+
+@pytest.mark.parametrize("bounds", [(-np.inf, np.inf), (-3000.0, 3000.0)])
+@pytest.mark.parametrize(("at", "dimension"), [(50.0, 1), (-1000.0, 1), (1000.0, 2)])
+def test_an_optimum_far_outside_of_where_the_search_starts_is_found(
+    at: float, dimension: int, bounds: tuple[float, float]
+) -> None:
+    """A swarm collapses on its way there; its next beginnings must reach farther."""
+    for seed in range(1, 6):
+        opt = Optimizer([[bounds[0], 0.0, 1.0, bounds[1]]] * dimension, group_size=100, seed=seed, minimize=True)
+        while opt.evaluations < 10_000:
+            ids, x = opt.ask()
+            assert (x >= bounds[0]).all()
+            assert (x <= bounds[1]).all()
+            opt.tell(ids, ((x - at) ** 2).sum(axis=1))
+        np.testing.assert_allclose(opt.best[0], at, rtol=0, atol=1e-6)
+
+
+def test_the_wide_box_of_a_new_beginning_is_part_of_its_state() -> None:
+    opt = Optimizer({"x": [0, 1]}, seed=2, minimize=True)
+    for _ in range(150):
+        again = Optimizer.from_state(opt.state())
+        ids, x = opt.ask()
+        np.testing.assert_array_equal(x, again.ask()[1])
+        opt.tell(ids, (x[:, 0] - 300) ** 2)
+    assert opt.best[1] < 1
+
+
+def test_it_says_what_it_is() -> None:
+    opt = Optimizer(BOX, seed=7, minimize=True)
+    assert repr(opt) == "<covey.swarm.Optimizer: 'pso' minimizes, 2 parameters, seed 7, 0 evaluations, best nan>"
+    ids, _ = opt.ask(3)
+    opt.tell(ids, [3.0, 1.5, 2.0])
+    assert repr(opt).endswith("seed 7, 3 evaluations, best 1.5>")
+    assert "'LikePycma' maximizes" in repr(Optimizer(BOX, algorithm=LikePycma()))
+    with pytest.raises(TypeError, match="minimize is True or False, not 'yes'"):
+        Optimizer(BOX, minimize="yes")  # type: ignore[arg-type]

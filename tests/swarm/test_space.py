@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Parameters: every form of bounds, the way to inner coordinates and back, and what is refused."""
+import math
 from typing import Any
 
 import numpy as np
@@ -104,6 +105,8 @@ def test_a_space_comes_back_from_its_state() -> None:
     ({"tau": 3}, r"parameter 'tau' wants .*not 3"),
     ({"tau": ["a", "b"]}, r"parameter 'tau': bounds are numbers, not 'a'"),
     ({"tau": Real(0, 1, log=True)}, r"parameter 'tau': log=True wants bounds above 0, and the lower one is 0"),
+    ({"tau": Integer(0, 2**60)}, r"parameter 'tau': whole numbers beyond 2\*\*53 cannot be told from their neighbours"),
+    ({"tau": Integer(0, math.inf)}, r"parameter 'tau': the search must start in finite bounds"),   # type: ignore[arg-type]
     ({"tau": Integer(0, 2.5)}, r"parameter 'tau': the ends of an Integer are whole numbers"),    # type: ignore[arg-type]
     ({"tau": Choice(["only"])}, r"parameter 'tau' is a Choice of 1"),
     ({"tau": [1e200, 2e200]}, r"parameter 'tau': bounds beyond"),

@@ -45,6 +45,12 @@ def test_a_broker_that_cannot_listen_leaves_no_file(home: Path) -> None:
     assert [path.name for path in home.iterdir()] == ["key"]
 
 
+def test_a_name_that_cannot_be_is_refused_in_a_sentence(home: Path) -> None:
+    with pytest.raises(CoveyError, match="a node's name has 1 to 254 bytes"):
+        broker.run([str(home / "b.json"), "--name", ""])
+    assert not (home / "b.json").exists()
+
+
 def test_a_broker_makes_no_folder(home: Path) -> None:
     with pytest.raises(CoveyError, match=r"the folder .*nodir is not there"):
         broker.run([str(home / "nodir/b.json")])

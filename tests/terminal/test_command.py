@@ -86,3 +86,12 @@ def test_exit_codes_reach_the_shell() -> None:
     assert done.returncode == 1
     assert done.stderr.startswith("covey keys: the key file /nowhere/key is not there: make it with")
     assert done.stderr.count("\n") == 1, "a traceback"
+
+
+def test_the_command_alone_lists_its_words(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main([])
+    assert caught.value.code == 2
+    said = capsys.readouterr().err
+    for word, (_, purpose) in WORDS.items():
+        assert f"  {word:<10}{purpose}\n" in said

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """`covey status`: what it shows of a broker and of a node, and what wrong inputs get, each in one sentence."""
+import contextlib
 import re
 import socket
 import time
@@ -84,6 +85,28 @@ def test_nobody_there_is_said_at_once(lab: Lab) -> None:
     assert done.returncode == 1
     assert "cannot be asked: tcp://127.0.0.1:" in done.stderr
     assert "nobody listens there: see that it runs" in done.stderr
+
+
+def test_a_name_that_is_none_is_said_to_be_unknown(lab: Lab) -> None:
+    assert lab.say("keys", "new").returncode == 0
+    done = lab.say("status", "--machine", "no-such-host.invalid")
+    assert done.returncode == 1
+    assert "tcp://no-such-host.invalid:2718: its name cannot be looked up" in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+def test_one_that_swallows_what_is_sent_does_not_answer(lab: Lab) -> None:
+    """As a machine that is switched off does, or a firewall: here a queue of callers that is full."""
+    assert lab.say("keys", "new").returncode == 0
+    with contextlib.ExitStack() as stack:
+        full = stack.enter_context(socket.create_server(("127.0.0.1", 0), backlog=0))
+        for _ in range(3):
+            caller = stack.enter_context(socket.socket())
+            caller.setblocking(False)
+            caller.connect_ex(full.getsockname())
+        done = lab.say("status", "--machine", f"127.0.0.1:{full.getsockname()[1]}")
+    assert done.returncode == 1
+    assert "it does not answer: see that it runs" in done.stderr
 
 
 def test_another_key_is_named_with_its_fingerprint(lab: Lab, tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ Why not LocalNode: that one's loop runs in the caller's process and its slots ar
 but the pipe, and the GPUs are pretended.
 
 Guarantees: `close` ends the program and waits for it; a node that does not come up fails the test with what it said.
+With COVEY_NATIVE=0 there are no other machines, and a test that wants one is skipped.
 """
 
 from __future__ import annotations
@@ -18,7 +19,10 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+import pytest
+
 import covey
+from covey import settings as settings_module
 
 PROGRAM = """
 import json, sys
@@ -69,6 +73,8 @@ def far_node(
     folder: Path, name: str = "far", *, cpus: int = 1, gpus: Sequence[str] = (), **settings: str
 ) -> Iterator[FarNode]:
     """A node in another program, until the end of the block."""
+    if not settings_module.read().native:
+        pytest.skip("machines need the native loop, and COVEY_NATIVE=0 turns it off")
     node = FarNode(folder, name, cpus, gpus, **settings)
     try:
         yield node

@@ -189,6 +189,7 @@ def test_a_place_that_is_none(where, error, sentence):
         ({"machines": ["hal"], "port": 70000}, ValueError, "port=70000"),
         ({"machines": ["hal"], "named_pipe": True}, ValueError, "reaches only this machine"),
         ({"machines": ["localhost"], "named_pipe": "a/b"}, ValueError, "named_pipe='a/b'"),
+        ({"machines": ["localhost"], "named_pipe": ""}, ValueError, "named_pipe=''"),
         ({"machines": ["localhost"], "named_pipe": "x", "port": 3}, ValueError, "at a port or at a named pipe"),
         ({"machines": ["hal"], "authkey": "short"}, covey.KeyRefused, "at least 8"),
     ],

@@ -4,7 +4,7 @@
 import os
 import threading
 import time
-from concurrent.futures import wait
+from concurrent.futures import CancelledError, wait
 
 import numpy as np
 import pytest
@@ -19,6 +19,8 @@ def client(request):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("COVEY_NATIVE", request.param)
         with covey.Client(max_cpu=2) as client:
+            # Or the second would come in the middle of some test, which would be taken to have left its socket behind.
+            wait_until(lambda: client.statistics().slots_up == 2, client.statistics)
             yield client
 
 
@@ -56,7 +58,11 @@ def test_cancelled_calls_do_not_run(client, gate, tmp_path):
     gate.wait_arrivals(2)
     mark = str(tmp_path / "ran")
     queued = [client.submit(open, f"{mark}{n}", "w") for n in range(50)]
+    totals = client._node.totals
+    wait_until(lambda: totals()["waiting"] + totals()["assigned"] == 52, totals)
     assert all(future.cancel() for future in queued)
+    # what is still assigned beyond the two that run is the slots' to give back
+    wait_until(lambda: totals()["waiting"] == 0, totals)
     gate.open()
     wait(held)
     assert client.submit(pow, 2, 3).result() == 8
@@ -130,3 +136,30 @@ def test_many_threads_share_a_client(client):
     for thread in threads:
         thread.join()
     assert sums == [4950] * 8
+
+
+def wait_for_ever(began):
+    open(began, "w").close()
+    threading.Event().wait()
+
+
+@pytest.mark.parametrize("turn", [1, 2])
+def test_what_runs_is_cancelled_by_force(client, tmp_path, turn):
+    futures = [client.submit(wait_for_ever, str(tmp_path / f"{turn}{number}")) for number in range(2)]
+    # Both slots are taken; they are killed and replaced, so that the second turn finds two as well.
+    wait_until(lambda: all(future.running() for future in futures), client.statistics)
+    assert not any(future.cancel() for future in futures)
+    for future in futures:
+        assert future.cancel(force=True)
+        assert future.cancel(force=True), "it is so already"
+        with pytest.raises(CancelledError):
+            future.result(0)
+    others = [client.submit(abs, -number) for number in range(20)]
+    assert [other.result(30) for other in others] == list(range(20))
+
+
+def test_force_changes_nothing_for_what_is_done(client):
+    future = client.submit(abs, -1)
+    assert future.result(30) == 1
+    assert not future.cancel(force=True)
+    assert future.result(0) == 1

@@ -50,6 +50,14 @@ def test_a_function_and_what_its_module_imports(project):
     assert list(project.client.map(lab.scaled, range(4))) == [0, 3, 6, 9]
 
 
+def test_types_after_which_a_call_is_tried_again(project):
+    project.write("helpers.py", "class Busy(Exception): pass\n")
+    project.write("lab.py", "tries = []\ndef flaky(kinds):\n    tries.append(1)\n"
+                  "    if len(tries) < 3:\n        raise kinds[0]('not yet')\n    return len(tries)\n")
+    busy = load("helpers").Busy
+    assert project.client.options(retries=2, retry_on=busy).submit(load("lab").flaky, [busy]).result(30) == 3
+
+
 def test_without_shipping_the_module_is_missing(project):
     project.write("lab.py", "def scaled(x): return 3 * x\n")
     project.client.book.ship = False

@@ -60,13 +60,14 @@ TABLE = [
          head("10", "01000000") + "01000000 04000000 000102030405060708090a0b0c0d0e0f 626f6479"),
     Case("FORGET", [(struct.pack("<I", 7), b""), (struct.pack("<I", 8), b"")],
          head("11", "02000000") + "07000000 08000000"),
-    Case("TASKS", [(struct.pack("<QIIhBBBBBHI", 1, 1, 2, -3, 5, 1, 2, 1, 3, 0, 5000), b"xy"),
-                   (struct.pack("<QIIhBBBBBHI", 2, 1, 0, 0, 2, 0, 0, 0, 0, 2500, 0), b"")],
+    Case("TASKS", [(struct.pack("<QIIhBBBBBHIIQ", 1, 1, 2, -3, 5, 1, 2, 1, 3, 0, 5000, 750, 77), b"xy"),
+                   (struct.pack("<QIIhBBBBBHIIQ", 2, 1, 0, 0, 2, 0, 0, 0, 0, 2500, 0, 0, 0), b"")],
          head("12", "02000000")
-         + "0100000000000000 01000000 02000000 fdff 05 01 02 01 03 0000 88130000 7879"
-         + "0200000000000000 01000000 00000000 0000 02 00 00 00 00 c409 00000000"),
-    Case("TASKS", [(struct.pack("<QIIhBBBBBHI", 1, 1, 1, 0, 7, 0, 0, 0, 0, 0, 0), b"x")],
-         head("12", "01000000", "0100") + "0100000000000000 01000000 01000000 0000 07 00 00 00 00 0000 00000000 78",
+         + "0100000000000000 01000000 02000000 fdff 05 01 02 01 03 0000 88130000 ee020000 4d00000000000000 7879"
+         + "0200000000000000 01000000 00000000 0000 02 00 00 00 00 c409 00000000 00000000 0000000000000000"),
+    Case("TASKS", [(struct.pack("<QIIhBBBBBHIIQ", 1, 1, 1, 0, 7, 0, 0, 0, 0, 0, 0, 0, 0), b"x")],
+         head("12", "01000000", "0100")
+         + "0100000000000000 01000000 01000000 0000 07 00 00 00 00 0000 00000000 00000000 0000000000000000 78",
          EXTRA, 3),
     Case("CANCEL", [(struct.pack("<QI", 1, 1), b"")], head("13", "01000000") + "0100000000000000 01000000"),
     Case("RETRACT", [(struct.pack("<Q", 1 << 40), b"")], head("14", "01000000") + "0000000000010000"),
@@ -80,6 +81,8 @@ TABLE = [
     Case("CREDIT", [(struct.pack("<IIQIIII", 10, 40, 1 << 20, 4, 0, 0, 0), b"")],
          head("24", "01000000") + "0a000000 28000000 0000100000000000 04000000 00000000 00000000 00000000"),
     Case("LEAVING", [], head("25", "00000000")),
+    Case("HELD", [(struct.pack("<Q", 77), b""), (struct.pack("<Q", 78), b"")],
+         head("26", "02000000") + "4d00000000000000 4e00000000000000"),
 ]
 # fmt: on
 
@@ -158,7 +161,7 @@ def test_extra_frames_need_their_flag_and_one_record() -> None:
 
 @pytest.mark.parametrize("flags", [2, 3, 0x8000])
 def test_unknown_flags_are_refused(flags: int) -> None:
-    record = struct.pack("<QIIhBBBBBHI", 1, 1, 0, 0, 1, 0, 0, 0, 0, 0, 0)
+    record = struct.pack("<QIIhBBBBBHIIQ", 1, 1, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0)
     assert check(message(KINDS["TASKS"], [record], flags)) == BAD_FIELD
 
 
@@ -178,7 +181,7 @@ BAD = [
     ("TASKS", 23, b"\x11\x27"),         # more than a whole GPU
     ("FUNCTION", 0, b"\0\0\0\0"),
     ("OUTCOMES", 16, b"\0"),            # status
-    ("OUTCOMES", 16, b"\x09"),
+    ("OUTCOMES", 16, b"\x0a"),
     ("OUTPUT", 8, b"\0\0\0\0"),         # stream
     ("OUTPUT", 8, b"\4\0\0\0"),
     ("OUTPUT", 10, b"\6\0"),            # more of a host than there is text
@@ -257,7 +260,7 @@ def test_a_good_message_with_some_bytes_changed(case: Case, data: st.DataObject)
 
 @given(st.lists(st.tuples(st.integers(1, 2**64 - 1), st.integers(1, 2**32 - 1), st.binary(max_size=40)), max_size=20))
 def test_tasks_come_back_as_they_were(tasks: list[tuple[int, int, bytes]]) -> None:
-    packed = [(struct.pack("<QIIhBBBBBHI", t, f, len(p), 0, 7, 0, 0, 0, 0, 0, 0), p) for t, f, p in tasks]
+    packed = [(struct.pack("<QIIhBBBBBHIIQ", t, f, len(p), 0, 7, 0, 0, 0, 0, 0, 0, 0, 0), p) for t, f, p in tasks]
     data = message(KINDS["TASKS"], [a + b for a, b in packed])
     assert split(data) == (KINDS["TASKS"], packed)
 

@@ -2,7 +2,7 @@
 """See agenda.pxd, the contents page."""
 from libc.stdlib cimport realloc
 
-from covey.broker.tables cimport TIMED, TIMEOUT
+from covey.broker.tables cimport REST, RESTING, TIMED, TIMEOUT
 
 
 cdef bint _good(const Scheduler* self, const Due* due) noexcept nogil:
@@ -11,6 +11,9 @@ cdef bint _good(const Scheduler* self, const Due* due) noexcept nogil:
         row = &self.tasks[due.index]
         # TIMED goes when the attempt ends, and the stamp changes with the next.
         return (row.marks & TIMED) != 0 and task_stamp(row) == due.stamp
+    if due.kind == REST:
+        row = &self.tasks[due.index]
+        return row.state == RESTING and task_stamp(row) == due.stamp
     return self.doers[due.index].alive != 0 and self.doers[due.index].birth == due.stamp
 
 
@@ -60,7 +63,7 @@ cdef int agenda_put(Scheduler* self, double when, int kind, int32_t index, uint3
     cdef Due* bigger
     cdef Due* due
     # Sweeping only when more than half is out of date keeps its cost per entry flat.
-    if self.due_count > 64 + 2 * (self.timed + self.doer_count):
+    if self.due_count > 64 + 2 * (self.timed + self.resting.length + self.doer_count):
         _sweep(self)
     if self.due_count == self.due_room:
         bigger = <Due*> realloc(self.dues, (self.due_room * 2 + 64) * sizeof(Due))

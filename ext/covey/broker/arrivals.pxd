@@ -16,3 +16,5 @@ cdef void arrivals_judge_the_dead(Desk* self, double now) noexcept nogil
 cdef void arrivals_unreachable(Desk* self, int32_t peer, double now) noexcept nogil
 # A connection that we dialled was cut.
 cdef void arrivals_cut_off(Desk* self, int32_t peer, double now) noexcept nogil
+# Takes in what was put aside while doers could say what they hold, once that is over.
+cdef void arrivals_settle(Desk* self, double now) noexcept nogil

@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """See arrivals.pxd, the contents page."""
 from libc.stdio cimport snprintf
-from libc.stdlib cimport realloc
 from libc.string cimport memcpy, memset, strdup, strlen
 
 from covey.broker.bodies cimport bodies_learn
-from covey.broker.departures cimport departures_carry_out
+from covey.broker.catalogue cimport catalogue_find, catalogue_put, catalogue_take
+from covey.broker.departures cimport departures_carry_out, departures_end
 from covey.broker.desk cimport (
     FAULTS_MAX, FIRST_DIAL, LEAVE, NO_TASK, SETUP_BROKE, SHARE_SOUGHT, UNKNOWN_TASK, desk_add_errand, desk_cargo_done, desk_farewell,
     desk_forget_blames, desk_forget_blames_of, desk_port_of, desk_release_body)
@@ -16,19 +16,23 @@ from covey.broker.peers cimport (
 from covey.broker.relays cimport (
     relays_drain, relays_join_asker, relays_join_doer, relays_knows, relays_name, relays_offer, relays_on_credit, relays_on_welcome,
     relays_tell)
+from covey.broker.returns cimport (
+    returns_claim, returns_defer, returns_keep, returns_meet, returns_next_deferred, returns_on_asker_away, returns_on_held,
+    returns_tell_held)
 from covey.broker.scheduler cimport (
     ACCEPTED, DUPLICATE, LEFT_CRASHED, LEFT_KILLED, LEFT_LOST, LEFT_PLANNED, Cargo, Verdict, scheduler_doer_of,
-    scheduler_find, scheduler_on_asker_left, scheduler_on_cancel, scheduler_on_doer_left, scheduler_on_given_back,
-    scheduler_on_heard, scheduler_on_outcome, scheduler_on_retract, scheduler_on_started, scheduler_on_task, scheduler_where)
+    scheduler_find, scheduler_on_asker_left, scheduler_on_cancel, scheduler_on_died_under, scheduler_on_doer_left,
+    scheduler_on_given_back, scheduler_on_heard, scheduler_on_outcome, scheduler_on_retract, scheduler_on_started,
+    scheduler_on_task, scheduler_where)
 from covey.link.pieces cimport pieces_join
 from covey.link.post cimport letter_of_bale
 from covey.wire.bale cimport bale_drop, bale_hold
 from covey.wire.protocol cimport (
-    ANSWER, ASKER, BAD_FIELD, BAD_NAME, BAD_PYTHON, BAD_VERSION, BYE, CANCEL, CREDIT, DOER, FORCE, FORGET, FUNCTION, GPU, HELLO,
-    LEAVING, NOT_ALLOWED, NOTE, OTHER_VERSION, OUTCOMES, OUTPUT, PIECES, QUERY, REFUSE, REFUSED, RESOURCES, RETRACT, RETRACTED,
-    SETUP_FAILED, STARTED, STOP, TASKS, WELCOME, WHO_ARE_YOU, CancelRecord, CreditRecord, ForgetRecord, FunctionRecord, Header,
-    HelloRecord, NoteRecord, OutcomeRecord, OutputRecord, RefuseRecord, RetractedRecord, TaskRecord, TicketRecord,
-    WelcomeRecord, wire_check)
+    ANSWER, ASKER, BAD_FIELD, BAD_NAME, BAD_PYTHON, BAD_VERSION, BROKEN, BYE, CANCEL, CREDIT, DOER, FINAL, FORCE, FORGET, FUNCTION,
+    GPU, HELD, HELLO, LEAVING, LOST, MAYBE_RAN, NOT_ALLOWED, NOTE, OTHER_VERSION, OUTCOMES, OUTPUT, PIECES, POISONED, QUERY,
+    REFUSE, REFUSED, RESOURCES, RETRACT, RETRACTED, SETUP_FAILED, STARTED, STOP, TASKS, WELCOME, WHO_ARE_YOU,
+    CancelRecord, CreditRecord, ForgetRecord, FunctionRecord, Header, HeldRecord, HelloRecord, NoteRecord, OutcomeRecord,
+    OutputRecord, RefuseRecord, RetractedRecord, TaskRecord, TicketRecord, WelcomeRecord, wire_check)
 
 # Seconds before a peer that will not have us is dialled again.
 cdef double REFUSED_PATIENCE = 3.0
@@ -56,8 +60,10 @@ cdef void _turn_away(Desk* self, int32_t peer, uint32_t reason, const char* name
     _refuse(self, peer, reason, text)
 
 
-cdef const char* _unwelcome(Desk* self, const Peer* row, const HelloRecord* hello, const char* name, uint32_t* reason) noexcept nogil:
-    """Why it may not come in, as a sentence for its user; NULL: it may."""
+cdef const char* _unwelcome(
+        Desk* self, const Peer* row, const HelloRecord* hello, const char* name, uint32_t* reason,
+        char* room, size_t size) noexcept nogil:
+    """Why it may not come in, as a sentence for its user, perhaps written into `room`; NULL: it may."""
     if not row.allowed & 1 << hello.role:
         reason[0] = NOT_ALLOWED
         return (
@@ -65,7 +71,12 @@ cdef const char* _unwelcome(Desk* self, const Peer* row, const HelloRecord* hell
             else b"the key it came with is a client's, and a client may not offer to do work")
     if hello.python != self.python:
         reason[0] = BAD_PYTHON
-        return b"its Python is another minor version than ours, and functions cannot be read across: use the same on both sides"
+        # The same words are read on both sides.
+        snprintf(
+            room, size, "its Python is another minor version than ours (%d.%d calls %d.%d), and functions cannot be read "
+            "across: use the same on both sides",
+            hello.python >> 8, hello.python & 255, self.python >> 8, self.python & 255)
+        return room
     if hello.role == DOER and hello.relays and relays_knows(self, name, hello.length):
         reason[0] = BAD_NAME
         return b"a node of the same name is connected already: give each its own (--name)"
@@ -76,9 +87,10 @@ cdef void _on_hello(Desk* self, int32_t peer, const HelloRecord* hello, const ch
     cdef Peer* row = &self.peers.rows[peer]
     cdef WelcomeRecord welcome
     cdef const char* why
+    cdef char room[200]
     cdef uint32_t reason = 0
     cdef int kept
-    why = _unwelcome(self, row, hello, name, &reason)
+    why = _unwelcome(self, row, hello, name, &reason, room, sizeof(room))
     if why != NULL:
         _turn_away(self, peer, reason, name, hello.length, why)
         return
@@ -105,6 +117,8 @@ cdef void _on_hello(Desk* self, int32_t peer, const HelloRecord* hello, const ch
     relays_offer(self, welcome.capacity, &welcome.window)
     welcome.length = <uint32_t> strlen(self.name)
     peers_tell(&self.peers, peer, WELCOME, &welcome, sizeof(welcome), self.name, welcome.length)
+    if row.state == ASKING and row.relays:
+        returns_tell_held(self, peer, now)
     self.news = True
     if self.closing and row.state == DOING and not row.relays:
         peers_tell(&self.peers, peer, STOP, NULL, 0, NULL, 0)
@@ -120,28 +134,14 @@ cdef int32_t _place(Desk* self, const Peer* row, uint64_t token) noexcept nogil:
     return row.index
 
 
-cdef int32_t _function_of(Peer* row, uint32_t number) noexcept nogil:
-    return row.functions[number] if number < row.functions_room else -1
-
-
 cdef void _on_function(Desk* self, Peer* row, const FunctionRecord* record, Bale* bale) noexcept nogil:
-    cdef uint32_t room = row.functions_room if row.functions_room else 16
-    cdef uint32_t i
-    cdef int32_t* grown
-    if record.number > (1 << 28) or _function_of(row, record.number) >= 0:
+    cdef int32_t body
+    if catalogue_find(&row.functions, record.number) >= 0:
         row.faults += 1
         return
-    while room <= record.number:
-        room *= 2
-    if room != row.functions_room:
-        grown = <int32_t*> realloc(row.functions, room * sizeof(int32_t))
-        if grown == NULL:
-            return
-        for i in range(row.functions_room, room):
-            grown[i] = -1
-        row.functions = grown
-        row.functions_room = room
-    row.functions[record.number] = bodies_learn(&self.bodies, record, bale)
+    body = bodies_learn(&self.bodies, record, bale)
+    if body >= 0 and catalogue_put(&row.functions, record.number, body) < 0:
+        desk_release_body(self, body, 1, 0)
 
 
 cdef void _on_tasks(Desk* self, int32_t peer, Bale* bale, double now) noexcept nogil:
@@ -154,19 +154,22 @@ cdef void _on_tasks(Desk* self, int32_t peer, Bale* bale, double now) noexcept n
     cdef Cargo cargo
     cdef int32_t body
     cdef int32_t taken
+    cdef bint named = self.absent.count or self.kept.count or self.claims.count
     cargo.bale = bale
     while at < end:
         task = <TaskRecord*> at
         at += sizeof(TaskRecord)
-        body = _function_of(row, task.function)
+        body = catalogue_find(&row.functions, task.function)
         cargo.offset = <uint32_t> (at - start)
         cargo.length = task.length
         at += task.length
+        if named and task.name and returns_meet(self, row, peer, task):
+            continue
         taken = -1
         if body >= 0:
             taken = scheduler_on_task(
                 self.scheduler, row.index, task.ticket, body, task.needs, task.share, task.priority, task.flags,
-                task.retries, task.crashes, task.attempts, task.timeout_ms, &cargo, now)
+                task.retries, task.crashes, task.attempts, task.timeout_ms, task.retry_wait_ms, &cargo, now)
         if taken >= 0:
             bale_hold(bale)
             self.bodies.rows[body].tasks += 1
@@ -176,6 +179,8 @@ cdef void _on_tasks(Desk* self, int32_t peer, Bale* bale, double now) noexcept n
                 # The keeper may have to start more slots on each GPU.
                 self.least_share = task.share
                 desk_add_errand(self, SHARE_SOUGHT, task.share, NULL)
+            if named and task.name:
+                returns_claim(self, taken, task, now)
         elif taken != DUPLICATE or body < 0:
             outcome = <OutcomeRecord*> peers_record(&self.peers, peer, OUTCOMES, sizeof(OutcomeRecord))
             if outcome != NULL:
@@ -191,6 +196,7 @@ cdef void _on_outcomes(Desk* self, Peer* row, Bale* bale, double now) noexcept n
     cdef OutcomeRecord* outcome
     cdef unsigned char* copy
     cdef Verdict verdict
+    cdef uint64_t token
     cdef int32_t asker = -1
     cdef bint mixed = False
     cdef uint32_t i = 0
@@ -200,11 +206,20 @@ cdef void _on_outcomes(Desk* self, Peer* row, Bale* bale, double now) noexcept n
     while at < end:
         outcome = <OutcomeRecord*> at
         at += sizeof(OutcomeRecord) + outcome.length
+        token = outcome.ticket
         verdict = scheduler_on_outcome(
-            self.scheduler, _place(self, row, outcome.ticket), outcome.ticket, outcome.status, outcome.run_us, now)
+            self.scheduler, _place(self, row, token), token, outcome.status, outcome.flags & FINAL != 0, outcome.run_us, now)
         self.whose[i] = -1
         if verdict.ruling == ACCEPTED:
-            self.whose[i] = verdict.asker
+            if self.asker_peers[verdict.asker] < 0:
+                returns_keep(self, &verdict, token, bale, <uint32_t> (<unsigned char*> outcome - start), now)
+            elif (self.blames != NULL or verdict.raised) and outcome.status in (POISONED, LOST, BROKEN, MAYBE_RAN):
+                # What was tried from here stands before what was tried below.
+                departures_end(
+                    self, verdict.asker, verdict.ticket, outcome.status, outcome.attempt, verdict.raised,
+                    <unsigned char*> (outcome + 1), outcome.length)
+            else:
+                self.whose[i] = verdict.asker
             outcome.ticket = verdict.ticket
             if self.blames != NULL:
                 desk_forget_blames(self, verdict.asker, verdict.ticket)
@@ -237,7 +252,8 @@ cdef void _on_started(Desk* self, Peer* row, const uint64_t token, double now) n
     cdef uint64_t ticket
     cdef TicketRecord* record
     scheduler_on_started(self.scheduler, _place(self, row, token), token, now)
-    if scheduler_find(self.scheduler, token, &asker, &ticket) and asker >= 0:
+    # Whoever is away hears of it when it asks again.
+    if scheduler_find(self.scheduler, token, &asker, &ticket) and asker >= 0 and self.asker_peers[asker] >= 0:
         record = <TicketRecord*> peers_record(
             &self.peers, self.asker_peers[asker], STARTED, sizeof(TicketRecord))
         if record != NULL:
@@ -250,7 +266,7 @@ cdef void _on_output(Desk* self, const OutputRecord* record) noexcept nogil:
     cdef uint64_t ticket
     cdef uint32_t i
     if record.ticket:
-        if scheduler_find(self.scheduler, record.ticket, &asker, &ticket) and asker >= 0:
+        if scheduler_find(self.scheduler, record.ticket, &asker, &ticket) and asker >= 0 and self.asker_peers[asker] >= 0:
             copy.ticket = ticket
             peers_tell(
                 &self.peers, self.asker_peers[asker], OUTPUT, &copy, sizeof(copy), <const char*> (record + 1), record.length)
@@ -283,12 +299,16 @@ cdef void _drop_peer(Desk* self, int32_t peer, int why, double now) noexcept nog
     departures_carry_out(self, now)
     if row.state == ASKING:
         self.above -= row.relays
-        scheduler_on_asker_left(self.scheduler, row.index, now)
         self.asker_peers[row.index] = -1
+        if row.relays and why == LEFT_LOST:
+            # It may come back and ask again.
+            returns_on_asker_away(self, row.index, now)
+        else:
+            scheduler_on_asker_left(self.scheduler, row.index, now)
         desk_forget_blames_of(self, row.index)
-        for i in range(row.functions_room):
-            if row.functions[i] >= 0:
-                desk_release_body(self, row.functions[i], 1, 0)
+        for i in range(row.functions.room):
+            if row.functions.entries[i].index >= 0:
+                desk_release_body(self, row.functions.entries[i].index, 1, 0)
     elif row.state == DYING:
         self.dying -= 1
     if row.state == DOING or row.state == DYING:
@@ -323,8 +343,11 @@ cdef void _on_bye(Desk* self, int32_t peer, const RefuseRecord* record, Bale* ba
 cdef void _on_refusal(Desk* self, int32_t peer, const RefuseRecord* record, const char* text, double now) noexcept nogil:
     """The other end of a connection that we dialled will not have us."""
     cdef char why[200]
-    snprintf(why, sizeof(why), "%.*s", <int> min(record.length, <uint32_t> sizeof(why) - 1), text)
-    desk_farewell(self, peer, why, 0 if record.reason == WHO_ARE_YOU else REFUSED_PATIENCE)
+    cdef bint is_known = record.reason != WHO_ARE_YOU
+    snprintf(
+        why, sizeof(why), "%s%.*s", b"it turns us away: " if is_known else b"",
+        <int> min(record.length, <uint32_t> sizeof(why) - 1), text)
+    desk_farewell(self, peer, why, REFUSED_PATIENCE if is_known else 0)
     _drop_peer(self, peer, LEFT_LOST, now)
 
 
@@ -364,15 +387,18 @@ cdef void arrivals_receive(
     elif kind < 0:
         self.malformed += 1
         self.peers.rows[peer].faults += 1
-        if self.peers.rows[peer].faults >= FAULTS_MAX:
-            desk_farewell(self, peer, b"what it sends is not covey's protocol, or another version of it", REFUSED_PATIENCE)
-            _drop_peer(self, peer, LEFT_LOST, now)
     else:
         if self.peers.rows[peer].state == DOING:
             for place in range(RESOURCES):
                 if self.peers.rows[peer].places[place] >= 0:
                     scheduler_on_heard(self.scheduler, self.peers.rows[peer].places[place], now)
         _receive(self, peer, kind, bale, now)
+    if peer >= 0 and self.peers.rows[peer].faults >= FAULTS_MAX and (
+            kind < 0 or self.peers.rows[peer].state == ASKING or self.peers.rows[peer].state == DOING):
+        # Not one who is no longer known and has yet to hear of it: what it sends meanwhile is no fault of its own.
+        desk_farewell(
+            self, peer, b"what it sends is not covey's protocol, or another version of it, or not for its role", REFUSED_PATIENCE)
+        _drop_peer(self, peer, LEFT_LOST, now)
     bale_drop(bale)
 
 
@@ -386,7 +412,8 @@ cdef void _receive(Desk* self, int32_t peer, int kind, Bale* bale, double now) n
     cdef int32_t body
     cdef uint32_t i
     if kind == TASKS and asks:
-        _on_tasks(self, peer, bale, now)
+        if now >= self.settled_at or not returns_defer(self, peer, bale, now):
+            _on_tasks(self, peer, bale, now)
     elif kind == OUTCOMES and does:
         _on_outcomes(self, row, bale, now)
     elif kind == HELLO and row.state == STRANGER:
@@ -395,9 +422,8 @@ cdef void _receive(Desk* self, int32_t peer, int kind, Bale* bale, double now) n
         _on_function(self, row, <FunctionRecord*> at, bale)
     elif kind == FORGET and asks:
         for i in range(count):
-            body = _function_of(row, (<ForgetRecord*> at)[i].number)
+            body = catalogue_take(&row.functions, (<ForgetRecord*> at)[i].number)
             if body >= 0:
-                row.functions[(<ForgetRecord*> at)[i].number] = -1
                 desk_release_body(self, body, 1, 0)
     elif kind == CANCEL and asks:
         for i in range(count):
@@ -425,6 +451,8 @@ cdef void _receive(Desk* self, int32_t peer, int kind, Bale* bale, double now) n
     elif kind == CREDIT and does and row.relays and count:
         # What was offered several times in one turn is one message; the latest word counts.
         relays_on_credit(self, peer, &(<CreditRecord*> at)[count - 1], now)
+    elif kind == HELD and does and row.relays:
+        returns_on_held(self, peer, <HeldRecord*> at, count, now)
     elif kind == QUERY and asks and count == 1:
         inquiries_on_query(self, peer, bale)
     elif kind == ANSWER and does and count == 1:
@@ -436,7 +464,9 @@ cdef void _receive(Desk* self, int32_t peer, int kind, Bale* bale, double now) n
     elif kind == REFUSE and count == 1 and desk_port_of(row) >= FIRST_DIAL:
         _on_refusal(self, peer, <RefuseRecord*> at, <const char*> at + sizeof(RefuseRecord), now)
     elif kind == STOP and asks and row.relays:
-        desk_add_errand(self, LEAVE, 0, NULL)
+        # A caller who is done ends his machines; a broker that he shares with others is none of them.
+        if not self.shared or desk_port_of(row) >= FIRST_DIAL:
+            desk_add_errand(self, LEAVE, 0, NULL)
     elif kind == BYE and count == 1 and row.state != STRANGER:
         _on_bye(self, peer, <RefuseRecord*> at, bale, now)
     elif count:
@@ -468,16 +498,16 @@ cdef void arrivals_slot_died(Desk* self, uint32_t pid, uint64_t token, const cha
 cdef int _why_it_left(Desk* self, Peer* row, double now) noexcept nogil:
     cdef int32_t asker
     cdef uint64_t ticket
+    if row.lost and not row.killed:
+        return LEFT_LOST
+    scheduler_on_died_under(self.scheduler, row.index, row.died_under, now)
     if row.killed:
         return LEFT_KILLED
-    if row.lost:
-        return LEFT_LOST
     if row.died_under == UNKNOWN_TASK:
         return LEFT_CRASHED
     # What ran is known exactly; it may have been finished, or cancelled, since.
     if row.died_under == NO_TASK or not scheduler_find(self.scheduler, row.died_under, &asker, &ticket):
         return LEFT_PLANNED
-    scheduler_on_started(self.scheduler, row.index, row.died_under, now)
     return LEFT_CRASHED
 
 
@@ -513,3 +543,12 @@ cdef void arrivals_unreachable(Desk* self, int32_t peer, double now) noexcept no
         peers_remove(&self.peers, peer)
         return
     _drop_peer(self, peer, LEFT_LOST, now)
+
+
+cdef void arrivals_settle(Desk* self, double now) noexcept nogil:
+    cdef Bale* bale = NULL
+    cdef int32_t peer = returns_next_deferred(self, &bale, now)
+    while peer >= 0:
+        _on_tasks(self, peer, bale, now)
+        bale_drop(bale)
+        peer = returns_next_deferred(self, &bale, now)

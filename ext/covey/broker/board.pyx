@@ -12,11 +12,12 @@ from libc.stdlib cimport free, realloc
 
 from covey.broker.scheduler cimport (
     ACCEPTED, ASSIGN, Cargo, Limits, Order, Scheduler, Totals, Verdict, scheduler_capacity, scheduler_decide, scheduler_find,
-    scheduler_free, scheduler_new, scheduler_next_order, scheduler_next_time, scheduler_on_asker_joined,
-    scheduler_on_asker_left, scheduler_on_cancel, scheduler_on_doer_joined, scheduler_on_doer_left,
-    scheduler_on_doer_resized,
-    scheduler_on_drain, scheduler_on_function_forgotten, scheduler_on_given_back, scheduler_on_heard,
-    scheduler_on_outcome, scheduler_on_retract, scheduler_on_started, scheduler_on_task, scheduler_totals, scheduler_validate)
+    scheduler_free, scheduler_new, scheduler_next_order, scheduler_next_time, scheduler_on_adopted, scheduler_on_asker_away,
+    scheduler_on_asker_held, scheduler_on_asker_joined, scheduler_on_asker_left, scheduler_on_cancel, scheduler_on_claimed,
+    scheduler_on_died_under,
+    scheduler_on_doer_joined, scheduler_on_doer_left, scheduler_on_doer_resized, scheduler_on_drain, scheduler_on_function_forgotten,
+    scheduler_on_given_back, scheduler_on_heard, scheduler_on_outcome, scheduler_on_retract,
+    scheduler_on_started, scheduler_on_task, scheduler_totals, scheduler_validate)
 from covey.wire.protocol cimport NEEDS_CPU, RESOURCES, VALUE
 
 from covey.broker.records import BoardTotals, OrderKind, OrderRecord, Ruling, VerdictRecord
@@ -48,7 +49,7 @@ cdef class Board:
     cdef size_t flight_last             # counts on; modulo the room it is the place behind the last one
     cdef uint64_t next_ticket           # of `feed`
 
-    def __cinit__(self, settings=None):
+    def __cinit__(self, settings=None, uint64_t seed=0):
         cdef Limits limits
         if settings is None:
             settings = Settings()
@@ -64,6 +65,8 @@ cdef class Board:
         limits.credit_tasks = settings.credit_tasks
         limits.credit_bytes = settings.credit_bytes
         limits.slots_per_gpu = settings.slots_per_gpu
+        limits.retry_wait_limit = settings.retry_wait_limit
+        limits.seed = seed
         self.scheduler = scheduler_new(&limits)
         if self.scheduler == NULL:
             raise MemoryError("no memory for a scheduler's tables")
@@ -78,6 +81,18 @@ cdef class Board:
     def asker_left(self, int32_t asker, double now):
         return scheduler_on_asker_left(self.scheduler, asker, now)
 
+    def asker_held(self, int32_t asker, bint held):
+        return scheduler_on_asker_held(self.scheduler, asker, held)
+
+    def asker_away(self, int32_t asker, double now):
+        return scheduler_on_asker_away(self.scheduler, asker, now)
+
+    def adopted(self, uint64_t token, int32_t asker, uint64_t ticket):
+        return scheduler_on_adopted(self.scheduler, token, asker, ticket)
+
+    def claimed(self, int32_t task, int32_t doer, double now):
+        return scheduler_on_claimed(self.scheduler, task, doer, now)
+
     def doer_joined(self, double now, int kind=0, uint32_t capacity=1, uint32_t window=1024, *, bint relays=False,
                     int32_t device=-1):
         return scheduler_on_doer_joined(self.scheduler, kind, capacity, window, relays, device, now)
@@ -87,6 +102,9 @@ cdef class Board:
 
     def doer_left(self, int32_t doer, int why, double now):
         return scheduler_on_doer_left(self.scheduler, doer, why, now)
+
+    def died_under(self, int32_t doer, uint64_t token, double now):
+        return scheduler_on_died_under(self.scheduler, doer, token, now)
 
     def drain(self, int32_t doer, double now):
         return scheduler_on_drain(self.scheduler, doer, now)
@@ -99,7 +117,7 @@ cdef class Board:
 
     def task(self, int32_t asker, uint64_t ticket, double now, *, int32_t function=0, int needs=NEEDS_CPU, uint16_t share=0,
              int16_t priority=0, uint8_t flags=0, uint8_t retries=0, uint8_t crashes=0, uint8_t attempts=0,
-             uint32_t timeout_ms=0, size_t cargo=0, uint32_t length=0):
+             uint32_t timeout_ms=0, uint32_t retry_wait_ms=0, size_t cargo=0, uint32_t length=0):
         """The task's row, or a Refusal."""
         cdef Cargo parcel
         parcel.bale = <void*> cargo
@@ -107,13 +125,13 @@ cdef class Board:
         parcel.length = length
         return scheduler_on_task(
             self.scheduler, asker, ticket, function, needs, share, priority, flags, retries, crashes, attempts,
-            timeout_ms, &parcel, now)
+            timeout_ms, retry_wait_ms, &parcel, now)
 
     def started(self, int32_t doer, uint64_t token, double now):
         return scheduler_on_started(self.scheduler, doer, token, now)
 
-    def outcome(self, int32_t doer, uint64_t token, double now, *, int status=VALUE, uint32_t run_us=0):
-        cdef Verdict verdict = scheduler_on_outcome(self.scheduler, doer, token, status, run_us, now)
+    def outcome(self, int32_t doer, uint64_t token, double now, *, int status=VALUE, bint final=False, uint32_t run_us=0):
+        cdef Verdict verdict = scheduler_on_outcome(self.scheduler, doer, token, status, final, run_us, now)
         return VerdictRecord(
             Ruling(verdict.ruling), verdict.asker, verdict.ticket, <size_t> verdict.cargo.bale)
 
@@ -145,8 +163,8 @@ cdef class Board:
         while scheduler_next_order(self.scheduler, &order):
             found.append(OrderRecord(
                 OrderKind(order.kind), order.doer, order.asker, order.function, order.token, order.ticket,
-                <size_t> order.cargo.bale, order.cargo.length, order.timeout_ms, order.status, order.attempt,
-                order.flags, order.crashes, order.needs, order.retries, order.priority, order.share))
+                <size_t> order.cargo.bale, order.cargo.length, order.timeout_ms, order.status, order.why, order.attempt,
+                order.flags, order.crashes, order.needs, order.retries, order.raised, order.priority, order.share))
         return found
 
     def validate(self):
@@ -179,7 +197,7 @@ cdef class Board:
         parcel.offset = 0
         parcel.length = 0
         taken = scheduler_on_task(
-            self.scheduler, asker, self.next_ticket, function, needs, 0, 0, 0, 0, 0, 0, 0, &parcel, now)
+            self.scheduler, asker, self.next_ticket, function, needs, 0, 0, 0, 0, 0, 0, 0, 0, &parcel, now)
         self.next_ticket += taken >= 0
         return taken >= 0
 
@@ -215,7 +233,7 @@ cdef class Board:
                     flight = &self.flights[self.flight_first & (self.flight_room - 1)]
                     self.flight_first += 1
                     now += step
-                    verdict = scheduler_on_outcome(self.scheduler, flight.doer, flight.token, VALUE, run_us, now)
+                    verdict = scheduler_on_outcome(self.scheduler, flight.doer, flight.token, VALUE, False, run_us, now)
                     done += verdict.ruling == ACCEPTED
                     if asker >= 0:
                         self._feed_one(asker, 0, NEEDS_CPU, now)

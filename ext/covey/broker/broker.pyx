@@ -2,7 +2,8 @@
 """The broker as Python sees it; see broker.pxd.
 
 May not know: sockets. Guarantees: every door may be used from any thread at any time, but for `receive`, `pump` and
-`unreachable`, which belong to the thread that moves the messages; the GIL is never waited for under the lock.
+`unreachable`, which belong to the thread that moves the messages; the GIL is never waited for under the lock. Bells are
+rung and drained under it, because `release` gives their descriptors back, and the next to open a file may get them.
 """
 import os
 import sys
@@ -16,14 +17,15 @@ from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy, strcmp
 
 from covey.broker.arrivals cimport (
-    arrivals_judge_the_dead, arrivals_receive, arrivals_slot_died, arrivals_unreachable)
+    arrivals_judge_the_dead, arrivals_receive, arrivals_settle, arrivals_slot_died, arrivals_unreachable)
 from covey.broker.departures cimport departures_carry_out
 from covey.broker.desk cimport (
     ANSWERED, ASKED_US, KILL_SLOT, LEAVE, SHARE_SOUGHT, UNKNOWN_TASK, Errand, desk_errand_done, desk_free, desk_init,
     desk_next_errand, desk_port_of, desk_say_bye, desk_stop_nodes, desk_stop_slots)
 from covey.broker.inquiries cimport inquiries_answer, inquiries_ask
-from covey.broker.peers cimport DOING, DYING, ROUTE_MAX, Peer, peers_next_touched
+from covey.broker.peers cimport DOING, DYING, ROUTE_MAX, Peer, peers_find, peers_next_touched
 from covey.broker.relays cimport relays_drain, relays_leave, relays_next_time, relays_tell
+from covey.broker.returns cimport returns_purge
 from covey.broker.scheduler cimport (
     Limits, Totals, scheduler_decide, scheduler_load, scheduler_next_time, scheduler_totals, scheduler_validate)
 from covey.link.post cimport Letter, clock_now, letter_frames, queue_take
@@ -37,6 +39,8 @@ cdef class Broker:
 
     def __cinit__(self, settings, *more):
         cdef Limits limits
+        # Whatever fails below, `__dealloc__` follows; a bell that was never made must not close descriptor 0.
+        self.loop_wake.ends[0] = self.errand_wake.ends[0] = self.news_wake.ends[0] = -1
         limits.quantum = settings.quantum
         limits.lone_above = settings.lone_above
         limits.retract_after = settings.retract_after
@@ -49,6 +53,8 @@ cdef class Broker:
         limits.credit_bytes = settings.credit_bytes
         limits.slots_per_gpu = settings.slots_per_gpu
         limits.relay_quantum = settings.relay_quantum
+        limits.retry_wait_limit = settings.retry_wait_limit
+        limits.seed = int.from_bytes(os.urandom(8), "little")
         self.lock = PyThread_allocate_lock()
         if self.lock == NULL or wake_init(&self.loop_wake) < 0 or wake_init(&self.errand_wake) < 0 or (
                 wake_init(&self.news_wake) < 0):
@@ -60,6 +66,9 @@ cdef class Broker:
         self.desk.python = <uint16_t> (sys.version_info[0] << 8 | sys.version_info[1])
         self.desk.pid = <uint32_t> os.getpid()
         self.desk.beat_every = settings.beat_every
+        self.desk.keep_for = settings.keep_for
+        self.desk.outbox_bytes = settings.outbox_bytes
+        self.desk.name_base = int.from_bytes(os.urandom(8), "little")
 
     def __dealloc__(self):
         desk_free(&self.desk)
@@ -85,6 +94,8 @@ cdef class Broker:
     cdef void _pump(self, double now) noexcept nogil:
         if self.desk.dying or self.desk.silent:
             arrivals_judge_the_dead(&self.desk, now)
+        if self.desk.deferred != NULL:
+            arrivals_settle(&self.desk, now)
         scheduler_decide(self.desk.scheduler, now)
         departures_carry_out(&self.desk, now)
         relays_tell(&self.desk, now)
@@ -101,7 +112,14 @@ cdef class Broker:
             for i in range(self.desk.peers.room):
                 if self.desk.peers.rows[i].state == DYING and self.desk.peers.rows[i].judged_at < when:
                     when = self.desk.peers.rows[i].judged_at
-        return when
+        return min(when, returns_purge(&self.desk, now))
+
+    def settle(self, double seconds):
+        """For so long, tasks that may have begun elsewhere wait until the doers that come back have said what they hold: for
+        a broker that follows another one."""
+        PyThread_acquire_lock(self.lock, 1)
+        self.desk.settled_at = clock_now() + seconds
+        PyThread_release_lock(self.lock)
 
     def expect_slot(self, uint32_t number, uint32_t pid):
         """The node has started this process; its HELLO will say so too, which is all that is needed."""
@@ -113,32 +131,32 @@ cdef class Broker:
         with nogil:
             self._take()
             arrivals_slot_died(&self.desk, pid, token, text, clock_now())
-            PyThread_release_lock(self.lock)
             wake_ring(&self.loop_wake)
+            PyThread_release_lock(self.lock)
 
     def stop_slots(self):
         """Tells every slot to finish what it runs and leave."""
         with nogil:
             self._take()
             desk_stop_slots(&self.desk)
-            PyThread_release_lock(self.lock)
             wake_ring(&self.loop_wake)
+            PyThread_release_lock(self.lock)
 
     def stop_nodes(self):
         """Tells every node below to finish what it runs and end; slots of our own stay."""
         with nogil:
             self._take()
             desk_stop_nodes(&self.desk)
-            PyThread_release_lock(self.lock)
             wake_ring(&self.loop_wake)
+            PyThread_release_lock(self.lock)
 
     def say_bye(self):
         """Tells the loops above and below that this one leaves; what they gave us is theirs again."""
         with nogil:
             self._take()
             desk_say_bye(&self.desk)
-            PyThread_release_lock(self.lock)
             wake_ring(&self.loop_wake)
+            PyThread_release_lock(self.lock)
 
     def leave(self):
         """Tells the loops above that this one wants to leave; returns how many there are. Each takes back what waits
@@ -147,8 +165,8 @@ cdef class Broker:
         with nogil:
             self._take()
             told = relays_leave(&self.desk)
-            PyThread_release_lock(self.lock)
             wake_ring(&self.loop_wake)
+            PyThread_release_lock(self.lock)
         return told
 
     def drain(self, str name not None):
@@ -164,8 +182,8 @@ cdef class Broker:
                         strcmp(self.desk.peers.rows[i].host, wanted) == 0):
                     found = True
                     relays_drain(&self.desk, <int32_t> i, clock_now())
-            PyThread_release_lock(self.lock)
             wake_ring(&self.loop_wake)
+            PyThread_release_lock(self.lock)
         return found
 
     def ask(self, handle, str text not None):
@@ -179,8 +197,8 @@ cdef class Broker:
         with nogil:
             self._take()
             serial = inquiries_ask(&self.desk, peer, birth, data, length)
-            PyThread_release_lock(self.lock)
             wake_ring(&self.loop_wake)
+            PyThread_release_lock(self.lock)
         return serial
 
     def answer(self, handle, str text not None):
@@ -194,8 +212,8 @@ cdef class Broker:
         with nogil:
             self._take()
             inquiries_answer(&self.desk, peer, birth, serial, data, length)
-            PyThread_release_lock(self.lock)
             wake_ring(&self.loop_wake)
+            PyThread_release_lock(self.lock)
 
     @property
     def name(self):
@@ -209,6 +227,17 @@ cdef class Broker:
             raise ValueError(f"a node's name has 1 to 254 bytes, not {len(encoded)}: {name!r}")
         PyThread_acquire_lock(self.lock, 1)
         memcpy(self.desk.name, <const char*> encoded, len(encoded) + 1)
+        PyThread_release_lock(self.lock)
+
+    @property
+    def shared(self):
+        """Whether many use this loop, so that only a loop which it dialled may end it."""
+        return self.desk.shared
+
+    @shared.setter
+    def shared(self, bint shared):
+        PyThread_acquire_lock(self.lock, 1)
+        self.desk.shared = shared
         PyThread_release_lock(self.lock)
 
     @property
@@ -226,7 +255,10 @@ cdef class Broker:
 
     def read_news(self):
         """Empties `news_fd`."""
-        wake_drain(&self.news_wake)
+        with nogil:
+            self._take()
+            wake_drain(&self.news_wake)
+            PyThread_release_lock(self.lock)
 
     @property
     def stopped(self):
@@ -236,7 +268,10 @@ cdef class Broker:
     def stop(self):
         """Ends `run`, in whatever thread it is."""
         self.stopping = True
-        wake_ring(&self.loop_wake)
+        with nogil:
+            self._take()
+            wake_ring(&self.loop_wake)
+            PyThread_release_lock(self.lock)
 
     def take_orders(self):
         """What the keeper is to do: ("kill", pid, b""), ("setup", pid, the sealed error), ("leave", 0, b""), ("query", a
@@ -244,7 +279,10 @@ cdef class Broker:
         task takes, in 1/10,000, b"")."""
         cdef Errand* errand
         cdef list orders = []
-        wake_drain(&self.errand_wake)
+        with nogil:
+            self._take()
+            wake_drain(&self.errand_wake)
+            PyThread_release_lock(self.lock)
         while True:
             with nogil:
                 self._take()
@@ -291,7 +329,7 @@ cdef class Broker:
             "crashes": totals.crashes, "losses": totals.losses, "retracted": totals.retracted, "doers": totals.doers - desk.dying,
             "askers": totals.askers, "decisions": totals.decisions, "functions": functions,
             "bodies_sent": desk.bodies_sent, "malformed": desk.malformed, "messages_in": desk.messages_in,
-            "messages_out": desk.messages_out,
+            "messages_out": desk.messages_out, "adopted": desk.adopted,
         }
 
     def slots(self):
@@ -380,7 +418,7 @@ cdef class Broker:
         PyThread_release_lock(self.lock)
 
     def pump(self):
-        """Decides, and returns (seconds until it wants to decide again or None, [(peer, route, frames) to send])."""
+        """Decides, and returns (seconds until it wants to be called again or None, [(route, frames) to send])."""
         cdef double now = clock_now()
         cdef double when
         cdef int32_t peer
@@ -395,19 +433,24 @@ cdef class Broker:
                 route = (<const char*> self.desk.peers.rows[peer].route)[2:self.desk.peers.rows[peer].route_size]
                 letter = queue_take(&self.desk.peers.rows[peer].outbox)
                 while letter != NULL:
-                    letters.append((peer, route, letter_frames(letter)))
+                    letters.append((route, letter_frames(letter)))
                     self.desk.messages_out += 1
                     letter = queue_take(&self.desk.peers.rows[peer].outbox)
                 peer = peers_next_touched(&self.desk.peers)
-            when = self._next_time(now)
+            # Whoever waits at the bell next would not hear of a stop whose ring was drained above.
+            when = now if self.stopping else self._next_time(now)
         finally:
             PyThread_release_lock(self.lock)
         return None if when == INFINITY else max(0.0, when - now), letters
 
-    def unreachable(self, int32_t peer):
-        """The socket knows no such peer any more."""
+    def unreachable(self, bytes route not None):
+        """The socket knows no such peer any more; who has left since the letter was written is known to be gone."""
+        cdef bytes key = b"\0\0" + route
+        cdef int32_t peer
         PyThread_acquire_lock(self.lock, 1)
-        arrivals_unreachable(&self.desk, peer, clock_now())
+        peer = peers_find(&self.desk.peers, <const uint8_t*> PyBytes_AS_STRING(key), PyBytes_GET_SIZE(key))
+        if peer >= 0:
+            arrivals_unreachable(&self.desk, peer, clock_now())
         PyThread_release_lock(self.lock)
 
 

@@ -15,7 +15,11 @@ Why each rule, in the order they are applied:
 
 None of it looks through doers or tasks: the work for a decision does not grow with either.
 """
+from libc.stdint cimport int32_t
+
 from covey.broker.tables cimport Scheduler
 
 cdef void decisions_take(Scheduler* self, double now) noexcept nogil
 cdef double decisions_next_time(Scheduler* self, double now) noexcept nogil
+# A task that waits goes to this doer, whatever else waits. -1: no memory.
+cdef int decisions_give(Scheduler* self, int32_t task, int32_t doer, double now) noexcept nogil

@@ -5,14 +5,14 @@ from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
 
 from covey.broker.agenda cimport agenda_drop, agenda_first, agenda_put, task_stamp
 from covey.broker.doers cimport doer_ask, doer_bar, doer_settle, doer_take
-from covey.broker.endings cimport doer_unload, task_stop, task_withdraw
+from covey.broker.endings cimport doer_unload, task_return, task_stop, task_withdraw
 from covey.broker.orders cimport ASSIGN, DISMISS, LEFT_LOST, Order
 from covey.broker.shares cimport share_charge, share_first, share_remove, share_waiting
 from covey.broker.tables cimport (
     BY_DEVICE, CONDEMNED, DEEP, DISMISSED, EMPTY, KINDS, LONE, MASKS, NOWHERE, PARTLY, PLACES,
-    QUEUED, RELAYS, RUNNING, SLICED, SOLO, STALLED,
+    QUEUED, RELAYS, REST, RUNNING, SLICED, SOLO, STALLED,
     TICKS_A_SECOND, TIMED, TIMEOUT, DoerRow, Due, Pool, TaskRow, links_push_back, links_remove, order_new,
-    flags_of, served_by, token_of, units_of)
+    flags_of, has_rests, served_by, token_of, units_of)
 from covey.wire.protocol cimport CPU, CPU_BESIDE, GPU, JOURNAL, LOST, NEEDS_GPU, NEEDS_GPU_FIRST, TIMED_OUT, WHOLE_SHARE
 
 cdef enum:
@@ -52,9 +52,19 @@ cdef void _assign(Scheduler* self, int32_t task, int32_t doer, uint32_t cost, Or
     order.crashes = row.crashes
     order.needs = row.needs
     order.share = row.share
-    order.retries = row.retries
+    # A place at a loop would be held by what rests there: such a task is tried again from here.
+    order.retries = 0 if row.retries and self.doers[doer].marks & RELAYS and has_rests(self, task) else row.retries
     order.priority = row.priority
     doer_settle(self, doer, False)
+
+
+cdef int decisions_give(Scheduler* self, int32_t task, int32_t doer, double now) noexcept nogil:
+    cdef Order* order = order_new(self, ASSIGN)
+    if order == NULL:
+        return -1
+    task_withdraw(self, task)
+    _assign(self, task, doer, _estimate(self, self.tasks[task].function), order, now)
+    return 0
 
 
 cdef void _shut(Scheduler* self, int32_t doer) noexcept nogil:
@@ -359,6 +369,10 @@ cdef void _judge(Scheduler* self, double now) noexcept nogil:
                     self.timed += 1
             else:
                 task_stop(self, due.index, TIMED_OUT, now)
+            continue
+        if due.kind == REST:
+            task_withdraw(self, due.index)
+            task_return(self, due.index)
             continue
         doer = &self.doers[due.index]
         end = doer.heard + self.paused + self.limits.lease

@@ -10,15 +10,19 @@ from libc.stdlib cimport calloc, realloc
 from libc.string cimport memcpy, memset, strdup, strlen
 
 from covey.broker.bodies cimport BodyRow
-from covey.broker.desk cimport NO_TASK, Blame, Desk, desk_cargo_done, desk_forget_blames, desk_kill
+from covey.broker.desk cimport NO_TASK, Blame, Desk, desk_cargo_done, desk_forget_blames, desk_kill, desk_name_of
 from covey.broker.peers cimport DOING, DYING, Peer, peers_close_batch, peers_record, peers_tell
 from covey.broker.relays cimport relays_on_drained
 from covey.broker.scheduler cimport (
-    ASSIGN, BLAME, DISMISS, END, GIVE_BACK, KILL, REVOKE, TAKE_BACK, Order, scheduler_next_order)
+    ASSIGN, BLAME, DISMISS, END, GIVE_BACK, KILL, LEFT_PLANNED, REVOKE, TAKE_BACK, Order, scheduler_next_order)
 from covey.wire.bale cimport Bale, bale_hold
 from covey.wire.protocol cimport (
-    CANCEL, EXTRA, FORCE, FUNCTION, LOST, OUTCOMES, RETRACT, RETRACTED, STOP, TASKS, CancelRecord,
+    ATTENDED, BROKEN, CANCEL, EXTRA, FORCE, FUNCTION, LOST, MAYBE_RAN, OUTCOMES, POISONED, RETRACT, RETRACTED, STOP, TASKS,
+    CancelRecord,
     FunctionRecord, Header, OutcomeRecord, RetractedRecord, TaskRecord, TicketRecord)
+
+# The line of an attempt that raised. Its error is sealed, and was the slot's alone to read.
+cdef const char* RAISED = b"it raised an error, and was tried again\n"
 
 
 cdef int _send_body(Desk* self, int32_t peer, int32_t body) noexcept nogil:
@@ -71,16 +75,20 @@ cdef void _assign(Desk* self, const Order* order) noexcept nogil:
         return
     task = <TaskRecord*> at
     task.ticket = order.token
+    task.name = desk_name_of(self, &order.cargo, order.token)
     task.function = <uint32_t> order.function + 1
     task.length = order.cargo.length
     task.priority = order.priority
     task.needs = order.needs
-    task.flags = order.flags
+    # What the scheduler does not look at, the record still says.
+    task.flags = order.flags | (<TaskRecord*> (bale.frames[0].data + order.cargo.offset - sizeof(TaskRecord))).flags & ATTENDED
     task.retries = order.retries
     task.crashes = order.crashes
     task.attempts = order.attempt - 1
     task.share = order.share
     task.timeout_ms = order.timeout_ms
+    # Who rests is tried again from here, never from below.
+    task.retry_wait_ms = 0
     memcpy(at + sizeof(TaskRecord), bale.frames[0].data + order.cargo.offset, order.cargo.length)
     if bale.count > 1:
         bale_hold(bale)
@@ -96,7 +104,7 @@ cdef void _note_blame(Desk* self, const Order* order) noexcept nogil:
     if row.report != NULL:
         snprintf(line, sizeof(line), "%s", row.report)
     elif row.relays:
-        snprintf(line, sizeof(line), "node %s was lost", <char*> row.host)
+        snprintf(line, sizeof(line), "node %s %s", <char*> row.host, b"left" if order.why == LEFT_PLANNED else b"was lost")
     else:
         snprintf(
             line, sizeof(line), "slot %u (pid %u on %s) was lost", <unsigned> row.number, <unsigned> row.pid,
@@ -109,38 +117,51 @@ cdef void _note_blame(Desk* self, const Order* order) noexcept nogil:
     self.blames = blame
 
 
-cdef void _end(Desk* self, const Order* order) noexcept nogil:
-    cdef int32_t peer
+cdef void departures_end(
+        Desk* self, int32_t asker, uint64_t ticket, int status, int attempt, int raised, const unsigned char* more,
+        size_t more_size) noexcept nogil:
     cdef unsigned char* at
     cdef OutcomeRecord* outcome
-    cdef Blame* blame
-    cdef size_t size = 0
+    cdef Blame* blame = self.blames
+    cdef size_t size = more_size
     cdef size_t back
-    if order.asker >= 0 and self.asker_peers[order.asker] >= 0:
-        peer = self.asker_peers[order.asker]
+    if status not in (POISONED, LOST, BROKEN, MAYBE_RAN):
+        raised = 0
+    size += raised * strlen(RAISED)
+    while blame != NULL:
+        if blame.asker == asker and blame.ticket == ticket:
+            size += strlen(blame.line) + 1
+        blame = blame.next
+    at = peers_record(&self.peers, self.asker_peers[asker], OUTCOMES, sizeof(OutcomeRecord) + size)
+    if at != NULL:
+        outcome = <OutcomeRecord*> at
+        memset(outcome, 0, sizeof(OutcomeRecord))
+        outcome.ticket = ticket
+        outcome.length = <uint32_t> size
+        outcome.status = <uint8_t> status
+        outcome.attempt = <uint8_t> attempt
+        # The newest blame stands first in the list: filled from the back, the first attempt leads.
+        back = size
+        for _ in range(raised):
+            back -= strlen(RAISED)
+            memcpy(at + sizeof(OutcomeRecord) + back, RAISED, strlen(RAISED))
+        back -= more_size
+        memcpy(at + sizeof(OutcomeRecord) + back, more, more_size)
         blame = self.blames
         while blame != NULL:
-            if blame.asker == order.asker and blame.ticket == order.ticket:
-                size += strlen(blame.line) + 1
+            if blame.asker == asker and blame.ticket == ticket:
+                back -= strlen(blame.line) + 1
+                memcpy(at + sizeof(OutcomeRecord) + back, blame.line, strlen(blame.line))
+                at[sizeof(OutcomeRecord) + back + strlen(blame.line)] = c"\n"
             blame = blame.next
-        at = peers_record(&self.peers, peer, OUTCOMES, sizeof(OutcomeRecord) + size)
-        if at != NULL:
-            outcome = <OutcomeRecord*> at
-            memset(outcome, 0, sizeof(OutcomeRecord))
-            outcome.ticket = order.ticket
-            outcome.length = <uint32_t> size
-            outcome.status = order.status
-            outcome.attempt = order.attempt
-            # The newest blame stands first in the list: filled from the back, the first attempt leads.
-            back = size
-            blame = self.blames
-            while blame != NULL:
-                if blame.asker == order.asker and blame.ticket == order.ticket:
-                    back -= strlen(blame.line) + 1
-                    memcpy(at + sizeof(OutcomeRecord) + back, blame.line, strlen(blame.line))
-                    at[sizeof(OutcomeRecord) + back + strlen(blame.line)] = c"\n"
-                blame = blame.next
     if self.blames != NULL:
+        desk_forget_blames(self, asker, ticket)
+
+
+cdef void _end(Desk* self, const Order* order) noexcept nogil:
+    if order.asker >= 0 and self.asker_peers[order.asker] >= 0:
+        departures_end(self, order.asker, order.ticket, order.status, order.attempt, order.raised, NULL, 0)
+    elif self.blames != NULL:
         desk_forget_blames(self, order.asker, order.ticket)
     desk_cargo_done(self, &order.cargo)
 

@@ -13,6 +13,7 @@ one outcome unless its asker left. The two halves of the work are `arrivals` (me
 """
 from libc.stdint cimport int32_t, uint8_t, uint16_t, uint32_t, uint64_t
 from covey.broker.bodies cimport BodyTable
+from covey.broker.names cimport Book
 from covey.broker.peers cimport Peer, PeerTable
 from covey.broker.scheduler cimport Cargo, Limits, Scheduler
 from covey.wire.bale cimport Bale
@@ -54,6 +55,13 @@ cdef enum:
     NO_TASK = 0                     # for a slot's death: none ran
     UNKNOWN_TASK = 1                # for a slot's death: nobody can tell what ran
 
+# A message of tasks that waits until the doers have said what they hold.
+cdef struct Deferred:
+    Deferred* next
+    Bale* bale
+    int32_t peer                    # from whom, as of which birth of its row
+    uint32_t birth
+
 cdef struct Desk:
     Scheduler* scheduler            # owned
     PeerTable peers
@@ -72,6 +80,7 @@ cdef struct Desk:
     Farewell* farewells
     uint32_t credit_tasks
     uint64_t credit_bytes
+    uint64_t outbox_bytes           # results that may wait for one asker to take them
     int32_t* asker_peers            # scheduler's asker number → peer
     uint32_t asker_room
     int32_t* doer_peers
@@ -79,9 +88,18 @@ cdef struct Desk:
     int32_t* whose                  # scratch: the asker of each record of a message
     Blame* blames
     Errand* errands
+    uint64_t name_base              # of the names that we give
+    Book absent                     # tasks of askers who are away, see names.pxd
+    Book kept
+    Book claims
+    double keep_for                 # seconds for which an outcome waits for its asker
+    double settled_at               # until then, what may have begun elsewhere waits for the claims of doers
+    Deferred* deferred
+    uint64_t adopted                # tasks that went on or were done already when they were asked for again, ever
     uint32_t dying
     bint silent                     # some node was given up and is not forgotten yet
     bint closing
+    bint shared                     # many use this loop: only who was dialled by it may end it
     uint32_t questions              # of ours, so far
     uint64_t turned_away            # HELLOs refused
     char turned_why[256]            # who was refused last, and why, for people
@@ -107,12 +125,18 @@ cdef Farewell* desk_next_farewell(Desk* self) noexcept nogil
 cdef Errand* desk_next_errand(Desk* self) noexcept nogil
 cdef void desk_errand_done(Errand* errand) noexcept nogil
 
+# Whether an asker takes its results. While more than `outbox_bytes` wait for it, nothing more of what it asked is begun. True:
+# it may go on, so there may be something to decide.
+cdef bint desk_weigh(Desk* self, int32_t peer) noexcept nogil
+
 # For the two halves of the desk, arrivals and departures.
 # The errand, to be filled in; NULL: no memory.
 cdef Errand* desk_add_errand(Desk* self, int kind, uint32_t pid, Bale* bale) noexcept nogil
 cdef void desk_kill(Desk* self, int32_t doer) noexcept nogil
 # The row that carried it is gone: so are its share of the bale and of the function's body.
 cdef void desk_cargo_done(Desk* self, const Cargo* cargo) noexcept nogil
+# The name of a task: the one it came with, or else one of ours. `token`: any of its attempts.
+cdef uint64_t desk_name_of(const Desk* self, const Cargo* cargo, uint64_t token) noexcept nogil
 cdef void desk_release_body(Desk* self, int32_t body, uint32_t askers, uint32_t tasks) noexcept nogil
 cdef void desk_forget_blames(Desk* self, int32_t asker, uint64_t ticket) noexcept nogil
 cdef void desk_forget_blames_of(Desk* self, int32_t asker) noexcept nogil

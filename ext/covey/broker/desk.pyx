@@ -4,9 +4,11 @@ from libc.stdlib cimport calloc, free, malloc
 from libc.string cimport memset, strncpy
 
 from covey.broker.bodies cimport bodies_free, bodies_init, bodies_release
+from covey.broker.names cimport book_free
 from covey.broker.peers cimport ASKING, DOING, GREETING, Peer, peers_free, peers_init, peers_tell
 from covey.broker.scheduler cimport (
-    Order, scheduler_free, scheduler_new, scheduler_next_order, scheduler_on_asker_left, scheduler_on_function_forgotten)
+    Order, scheduler_free, scheduler_new, scheduler_next_order, scheduler_on_asker_held,
+    scheduler_on_asker_left, scheduler_on_function_forgotten)
 from covey.wire.bale cimport bale_drop, bale_hold
 from covey.wire.protocol cimport BYE, FORGET, MAX_RECORDS, PLANNED, STOP, WHOLE_SHARE, ForgetRecord, RefuseRecord, TaskRecord
 
@@ -26,6 +28,7 @@ cdef int desk_init(Desk* self, const Limits* limits) noexcept nogil:
 
 cdef void desk_free(Desk* self) noexcept nogil:
     cdef Order order
+    cdef Deferred* deferred
     cdef Blame* blame
     cdef Errand* errand = desk_next_errand(self)
     cdef Farewell* farewell = desk_next_farewell(self)
@@ -36,17 +39,24 @@ cdef void desk_free(Desk* self) noexcept nogil:
     while errand != NULL:
         desk_errand_done(errand)
         errand = desk_next_errand(self)
-    # The bales of unfinished tasks come back as the END orders of askers who leave.
-    for i in range(self.peers.room):
-        if self.peers.rows[i].state == ASKING:
-            scheduler_on_asker_left(self.scheduler, self.peers.rows[i].index, 0)
-    while scheduler_next_order(self.scheduler, &order):
+    # The bales of unfinished tasks come back as the END orders of askers who leave, those included who are away.
+    for i in range(self.asker_room):
+        scheduler_on_asker_left(self.scheduler, <int32_t> i, 0)
+    while self.scheduler != NULL and scheduler_next_order(self.scheduler, &order):
         bale_drop(<Bale*> order.cargo.bale)
     while self.blames != NULL:
         blame = self.blames
         self.blames = blame.next
         free(blame.line)
         free(blame)
+    while self.deferred != NULL:
+        deferred = self.deferred
+        self.deferred = deferred.next
+        bale_drop(deferred.bale)
+        free(deferred)
+    book_free(&self.absent)
+    book_free(&self.kept)
+    book_free(&self.claims)
     scheduler_free(self.scheduler)
     bodies_free(&self.bodies)
     peers_free(&self.peers)
@@ -54,6 +64,26 @@ cdef void desk_free(Desk* self) noexcept nogil:
     free(self.doer_peers)
     free(self.whose)
     memset(self, 0, sizeof(Desk))
+
+
+cdef uint64_t desk_name_of(const Desk* self, const Cargo* cargo, uint64_t token) noexcept nogil:
+    cdef Bale* bale = <Bale*> cargo.bale
+    cdef uint64_t name = 0
+    if bale != NULL:
+        name = (<TaskRecord*> (bale.frames[0].data + cargo.offset - sizeof(TaskRecord))).name
+    if name == 0:
+        # Without the attempt, which differs each time.
+        name = self.name_base ^ (token & <uint64_t> 0x00ffffffffffffff)
+    return name if name else 1
+
+
+cdef bint desk_weigh(Desk* self, int32_t peer) noexcept nogil:
+    cdef Peer* row = &self.peers.rows[peer]
+    if row.state != ASKING or row.held == (row.outbox.bytes > (self.outbox_bytes >> row.held)):
+        return False
+    row.held = not row.held
+    scheduler_on_asker_held(self.scheduler, row.index, row.held)
+    return not row.held
 
 
 cdef void desk_release_body(Desk* self, int32_t body, uint32_t askers, uint32_t tasks) noexcept nogil:

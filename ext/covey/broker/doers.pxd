@@ -23,6 +23,10 @@ cdef void doer_drop(Scheduler* self, int32_t task, double now) noexcept nogil
 cdef void doer_haunt(Scheduler* self, int32_t task) noexcept nogil
 # What waited has ended, so something before it must have, too: if there are ghosts, the oldest was it.
 cdef void doer_lay_ghost(Scheduler* self, int32_t doer, double now) noexcept nogil
+# Nobody can tell what has begun there: of tasks that may not begin twice that is remembered.
+cdef void doer_begin_all(Scheduler* self, int32_t doer) noexcept nogil
+# Whether it runs several at once, and one of these only as we believe: it would be the next to be found waiting there.
+cdef bint doer_doubts(const Scheduler* self, int32_t doer) noexcept nogil
 # The doer says itself that the task runs.
 cdef void doer_confirm(Scheduler* self, int32_t task, double now) noexcept nogil
 # How many tasks it runs at once, and how many it may hold: now. It keeps what it has: what it is now believed not to run

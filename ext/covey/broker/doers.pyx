@@ -5,9 +5,10 @@ from libc.stdint cimport int64_t, uint8_t, uint64_t
 from covey.broker.agenda cimport agenda_put, task_stamp
 from covey.broker.orders cimport DISMISS, TAKE_BACK, Order
 from covey.broker.tables cimport (
-    ASKED, BY_DEVICE, BY_SHARE, CONDEMNED, CONFIRMED, DEEP, DISMISSED, DRAINING, EMPTY, GHOST, KEEPING,
+    ASKED, BEGUN, BY_DEVICE, BY_SHARE, CONDEMNED, CONFIRMED, DEEP, DISMISSED, DRAINING, EMPTY, GHOST, KEEPING,
     LONE, NOWHERE, PARTLY, QUEUED, RELAYS,
-    RUNNING, SHRUNK, SLICED, SOLO, SPLITS, STALLED, TICKS_A_SECOND, TIMED, TIMEOUT, DoerRow, Pool, TaskRow, links_push_back,
+    RUNNING, SHRUNK, SINGLE, SLICED, SOLO, STALLED, STAYS, TICKS_A_SECOND, TIMED, TIMEOUT, DoerRow, Pool, TaskRow,
+    links_push_back,
     links_push_front, links_remove, order_new, task_free, tasks_push_back, tasks_push_front, tasks_remove, token_of,
     units_of)
 from covey.wire.protocol cimport WHOLE_SHARE
@@ -52,7 +53,8 @@ cdef void doer_take(Scheduler* self, int32_t doer, int32_t task, double now) noe
     cdef TaskRow* row = &self.tasks[task]
     tasks_push_back(self.tasks, &holder.head, &holder.tail, task)
     row.doer = doer
-    row.marks &= SPLITS
+    row.marks &= STAYS
+    holder.singles += row.marks & SINGLE != 0
     holder.assigned += 1
     holder.backlog += row.cost
     self.askers[row.asker].assigned += 1
@@ -87,7 +89,8 @@ cdef void doer_drop(Scheduler* self, int32_t task, double now) noexcept nogil:
             doer_answered(self, task)
         if row.marks & TIMED:
             self.timed -= 1
-        row.marks &= SPLITS
+        holder.singles -= row.marks & SINGLE != 0
+        row.marks &= STAYS
     if row.state != QUEUED:
         _count(self, holder, row, -1)
         holder.progress = now
@@ -140,9 +143,26 @@ cdef void _doubt(Scheduler* self, DoerRow* holder, double now) noexcept nogil:
         holder.upcoming_needs |= self.tasks[last].needs
 
 
+cdef void doer_begin_all(Scheduler* self, int32_t doer) noexcept nogil:
+    cdef int32_t at = self.doers[doer].head
+    while at >= 0:
+        if self.tasks[at].marks & SINGLE:
+            self.tasks[at].marks |= BEGUN
+        at = self.tasks[at].next
+
+
+cdef bint doer_doubts(const Scheduler* self, int32_t doer) noexcept nogil:
+    cdef const DoerRow* holder = &self.doers[doer]
+    cdef int32_t last = self.tasks[holder.upcoming].prev if holder.upcoming >= 0 else holder.tail
+    return (
+        holder.capacity > 1 and last >= 0 and self.tasks[last].state == RUNNING and not self.tasks[last].marks & CONFIRMED)
+
+
 cdef void doer_confirm(Scheduler* self, int32_t task, double now) noexcept nogil:
     cdef TaskRow* row = &self.tasks[task]
     cdef DoerRow* holder = &self.doers[row.doer]
+    if row.marks & SINGLE:
+        row.marks |= BEGUN
     # Those that are confirmed stand first, so that a belief that must go is found at the end of what runs.
     if holder.upcoming == task:
         holder.upcoming = row.next
@@ -229,6 +249,9 @@ cdef int _place_by_units(const Scheduler* self, const DoerRow* row) noexcept nog
 
 cdef inline int _place_of(const Scheduler* self, const DoerRow* row, int32_t doer) noexcept nogil:
     if row.marks & (DRAINING | CONDEMNED | SOLO) or self.pools[row.kind].reserved == doer:
+        return NOWHERE
+    if row.singles and not row.marks & RELAYS:
+        # Its outcome would wait in the slot for that of the next, and be lost with it: then nobody could tell.
         return NOWHERE
     if row.counting and row.assigned == row.running:
         return _place_by_units(self, row)

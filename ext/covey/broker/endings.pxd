@@ -22,10 +22,12 @@ cdef void task_say_no(Scheduler* self, int32_t task) noexcept nogil
 cdef void task_keep(Scheduler* self, int32_t task) noexcept nogil
 # A task in no list goes back to its asker, with its cargo; its row is free.
 cdef void task_give_back(Scheduler* self, int32_t task) noexcept nogil
-# A task that waits goes out of its lane or the suspects.
+# A task that waits or rests goes out of its lane, the suspects, or those that rest.
 cdef void task_withdraw(Scheduler* self, int32_t task) noexcept nogil
 # A task in no list waits: in its lane, or among the suspects. -1 when memory is out.
 cdef int task_wait(Scheduler* self, int32_t task, bint front) noexcept nogil
+# A task in no list, that raised and has retries left, rests; or waits again, if it has no rest.
+cdef void task_rest(Scheduler* self, int32_t task, double now) noexcept nogil
 # A task in no list waits again, before the others of its lane.
 cdef void task_return(Scheduler* self, int32_t task) noexcept nogil
 # The same for one that never began at the doer of that kind, for which its asker was charged; or it goes back to who

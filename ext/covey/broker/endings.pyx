@@ -1,15 +1,17 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """See endings.pxd, the contents page."""
-from libc.stdint cimport uint8_t, uint16_t
+from libc.stdint cimport uint8_t, uint16_t, uint64_t
 
+from covey.broker.agenda cimport agenda_put, task_stamp
 from covey.broker.doers cimport doer_ask, doer_bar, doer_drop, doer_haunt, doer_settle
 from covey.broker.orders cimport BLAME, END, GIVE_BACK, KILL, LEFT_CRASHED, LEFT_LOST, LEFT_PLANNED, REVOKE, Order
 from covey.broker.shares cimport share_add, share_charge, share_remove
 from covey.broker.tables cimport (
-    ASKED, CONDEMNED, CONFIRMED, GHOST, QUEUED, RELAYS, RUNNING, SPLITS, SUSPECT, WANTED, DoerRow, List, TaskRow,
+    ASKED, BEGUN, CONDEMNED, CONFIRMED, GHOST, QUEUED, RELAYS, REST, RESTING, RUNNING, SINGLE, SPLITS, SUSPECT, WANTED,
+    DoerRow, List, TaskRow, TryRow, raised_by, try_of,
     flags_of, order_new, task_free, tasks_push_back, tasks_remove, token_of)
 from covey.broker.tickets cimport ticket_remove
-from covey.wire.protocol cimport BROKEN, LOST, POISONED
+from covey.wire.protocol cimport BROKEN, LOST, MAYBE_RAN, POISONED
 
 cdef enum:
     SUSPECT_FROM = 2            # crashes after which a task may not share a doer
@@ -30,6 +32,7 @@ cdef Order* _order_about(Scheduler* self, int kind, int32_t task) noexcept nogil
         order.needs = row.needs
         order.share = row.share
         order.retries = row.retries
+        order.raised = raised_by(self, task)
         order.priority = row.priority
     return order
 
@@ -85,6 +88,9 @@ cdef void task_withdraw(Scheduler* self, int32_t task) noexcept nogil:
         suspects.length -= 1
         if suspects.length == 0:
             self.suspected &= <uint16_t> ~(1 << needs)
+    elif self.tasks[task].state == RESTING:
+        tasks_remove(self.tasks, &self.resting.head, &self.resting.tail, task)
+        self.resting.length -= 1
     else:
         share_remove(self, task)
 
@@ -102,8 +108,37 @@ cdef int task_wait(Scheduler* self, int32_t task, bint front) noexcept nogil:
     return 0
 
 
+# A number from 0 to 1 that looks like chance, and is the same for the same task, try and seed.
+cdef double _draw(const Scheduler* self, uint64_t ticket, int raised) noexcept nogil:
+    cdef uint64_t mixed = ticket * 0x9e3779b97f4a7c15ULL + <uint64_t> raised + self.limits.seed
+    mixed = (mixed ^ (mixed >> 30)) * 0xbf58476d1ce4e5b9ULL
+    mixed = (mixed ^ (mixed >> 27)) * 0x94d049bb133111ebULL
+    return <double> ((mixed ^ (mixed >> 31)) >> 11) / 9007199254740992.0
+
+
+cdef void task_rest(Scheduler* self, int32_t task, double now) noexcept nogil:
+    cdef TaskRow* row = &self.tasks[task]
+    cdef const TryRow* tries = try_of(self, task)
+    cdef double first = tries.wait_ms * 1e-3
+    cdef double most = first * (<uint64_t> 1 << min(tries.raised - 1, 32))
+    most = min(most, max(first, self.limits.retry_wait_limit))
+    # Anything up to the most: what failed together, because of one cause, does not come back together.
+    # Of one who is away nothing waits, and nothing rests.
+    if first == 0 or self.askers[row.asker].away or agenda_put(
+            self, now + most * _draw(self, row.ticket, tries.raised), REST, task, task_stamp(row)) < 0:
+        task_return(self, task)
+        return
+    tasks_push_back(self.tasks, &self.resting.head, &self.resting.tail, task)
+    self.resting.length += 1
+    row.state = RESTING
+
+
 cdef void task_return(Scheduler* self, int32_t task) noexcept nogil:
-    if task_wait(self, task, True) < 0:
+    if self.askers[self.tasks[task].asker].away:
+        # Whoever comes for it brings it again.
+        task_end(self, task, LOST, True)
+        task_free(self, task)
+    elif task_wait(self, task, True) < 0:
         # No memory for a lane: an end that is said beats a task that is nowhere.
         task_end(self, task, LOST, False)
         task_free(self, task)
@@ -163,6 +198,7 @@ cdef void _blame(Scheduler* self, int32_t task, int why) noexcept nogil:
             return
     else:
         row.losses += row.losses < 255
+        self.losses += 1
         if row.losses < self.limits.loss_limit:
             task_return(self, task)
             return
@@ -170,9 +206,20 @@ cdef void _blame(Scheduler* self, int32_t task, int why) noexcept nogil:
     task_free(self, task)
 
 
+# Whether the task must not begin again, now that the doer that has it leaves.
+cdef inline bint _spent(const TaskRow* row, const DoerRow* holder, int why) noexcept nogil:
+    if not row.marks & SINGLE or row.state == GHOST:
+        return False
+    # Of a slot it is known which task its process died under. What a loop began, or one that is cut off, nobody knows.
+    if row.marks & BEGUN or holder.marks & RELAYS or why == LEFT_LOST:
+        return True
+    return row.state == RUNNING and why != LEFT_PLANNED
+
+
 cdef void doer_unload(Scheduler* self, int32_t doer, int why, double now) noexcept nogil:
     cdef DoerRow* holder = &self.doers[doer]
-    cdef bint blaming, wanted
+    cdef Order* order
+    cdef bint blaming, wanted, spent
     cdef int32_t at = holder.head
     cdef int32_t before
     cdef int state
@@ -182,11 +229,11 @@ cdef void doer_unload(Scheduler* self, int32_t doer, int why, double now) noexce
     blaming = why == LEFT_CRASHED or why == LEFT_LOST
     if why == LEFT_CRASHED:
         self.crashes += 1
-    elif why == LEFT_LOST:
-        self.losses += 1
-    while blaming and at >= 0 and self.tasks[at].state != QUEUED:
-        if self.tasks[at].state == RUNNING:
-            _order_about(self, BLAME, at)
+    while at >= 0:
+        if (blaming and self.tasks[at].state == RUNNING) or _spent(&self.tasks[at], holder, why):
+            order = _order_about(self, BLAME, at)
+            if order != NULL:
+                order.why = <uint8_t> why
         at = self.tasks[at].next
     # From the end, because each goes before all others of its lane: so they keep their order.
     at = holder.tail
@@ -194,10 +241,15 @@ cdef void doer_unload(Scheduler* self, int32_t doer, int why, double now) noexce
         before = self.tasks[at].prev
         state = self.tasks[at].state
         wanted = self.tasks[at].marks & WANTED != 0
-        if wanted and blaming and state == RUNNING:
+        spent = _spent(&self.tasks[at], holder, why)
+        if wanted and (spent or (blaming and state == RUNNING)):
             task_keep(self, at)
         doer_drop(self, at, now)
         if state == GHOST:
+            task_free(self, at)
+        elif spent:
+            self.losses += why == LEFT_LOST
+            task_end(self, at, MAYBE_RAN, False)
             task_free(self, at)
         elif blaming and state == RUNNING:
             _blame(self, at, why)

@@ -18,10 +18,10 @@ from posix.unistd cimport getpid
 
 from covey.broker.arrivals cimport arrivals_cut_off, arrivals_receive, arrivals_unreachable
 from covey.broker.broker cimport EVERY_ROLE, Broker
-from covey.broker.desk cimport FIRST_DIAL, Farewell, desk_next_farewell, desk_port_of
+from covey.broker.desk cimport FIRST_DIAL, Farewell, desk_next_farewell, desk_weigh, desk_port_of
 from covey.broker.peers cimport ASKING, DOING, ROUTE_MAX, Peer, peers_find, peers_next_touched, peers_tell
 from covey.broker.ports cimport (
-    GATE, HOME, Ports, ports_answer, ports_close, ports_cuts, ports_dial, ports_init, ports_look, ports_looks,
+    GATE, HIGH, HOME, Ports, ports_answer, ports_close, ports_cuts, ports_dial, ports_init, ports_look, ports_looks,
     ports_next_time, ports_open_gate, ports_socket, ports_step, ports_unsettled, ports_wait)
 from covey.broker.relays cimport relays_greet
 from covey.broker.scheduler cimport scheduler_has_waiting
@@ -30,7 +30,7 @@ from covey.link.libzmq cimport (
     ZMQ_LAST_ENDPOINT, ZMQ_LINGER, ZMQ_RCVHWM, ZMQ_ROUTER, ZMQ_ROUTER_MANDATORY, ZMQ_SNDHWM, libzmq_raise, the_context, zmq)
 from covey.link.pieces cimport letter_cut, letter_is_large
 from covey.link.post cimport (
-    LATER, NOBODY, SENT, Letter, bale_receive, bale_user, clock_now, letter_free, letter_send, queue_take)
+    LATER, NOBODY, SENT, Letter, bale_receive, bale_user, clock_now, letter_free, letter_send, queue_put_back, queue_take)
 from covey.link.wake cimport ASLEEP, EAGER, wake_ring
 from covey.link.zap cimport ALLOWED_MAX, KEY_BYTES, USER_MAX
 from covey.wire.bale cimport Bale, bale_drop
@@ -44,6 +44,9 @@ cdef double FIRST_LOOK = 0.05
 cdef double NEXT_LOOK = 1.0
 cdef enum:
     LOOKS = 2
+
+# Seconds until a letter that a full socket refused is tried again.
+cdef double FULL_PAUSE = 0.001
 
 # Messages taken in before the scheduler decides again.
 cdef enum:
@@ -62,7 +65,7 @@ cdef class Loop(Broker):
     def __init__(self, settings, *addresses):
         cdef int one = 1
         cdef int zero = 0
-        cdef int high = 10_000
+        cdef int high = HIGH
         self.owner = getpid()
         self.look_at = INFINITY
         if ports_init(&self.ports) < 0:
@@ -141,10 +144,10 @@ cdef class Loop(Broker):
             memcpy(curve.secret, <const char*> secret, 32)
         PyThread_acquire_lock(self.lock, 1)
         number = ports_dial(&self.ports, encoded, ASKER if asks else DOER, &curve)
+        wake_ring(&self.loop_wake)
         PyThread_release_lock(self.lock)
         if number < 0:
             raise MemoryError("no memory for a link")
-        wake_ring(&self.loop_wake)
         return number
 
     def redirect(self, int link, str address not None):
@@ -154,10 +157,10 @@ cdef class Loop(Broker):
         PyThread_acquire_lock(self.lock, 1)
         if 0 <= link < <int> self.ports.dial_count:
             done = dial_redirect(self.ports.dials[link], encoded)
+        wake_ring(&self.loop_wake)
         PyThread_release_lock(self.lock)
         if done < 0:
             raise MemoryError("no memory for an address")
-        wake_ring(&self.loop_wake)
 
     def links(self):
         """What became of each `dial`, by number: a dict of address, state, why it is not open, and whether the other end
@@ -209,7 +212,7 @@ cdef class Loop(Broker):
         cdef double now
         cdef double when
         cdef uint32_t received
-        cdef bint stuck
+        cdef double patience
         cdef bint busy
         cdef bint saturated
         self._take()
@@ -222,7 +225,7 @@ cdef class Loop(Broker):
         if received:
             now = clock_now()
         self._pump(now)
-        stuck = self._send(now)
+        patience = self._send(now)
         self._end_connections(now)
         when = min(self._next_time(now), ports_next_time(&self.ports), self.look_at)
         # While tasks wait for a slot, the slots want the cores and nobody wants a quick answer.
@@ -230,7 +233,7 @@ cdef class Loop(Broker):
         busy = ports_unsettled(&self.ports) or received >= GULP
         PyThread_release_lock(self.lock)
         if not busy:
-            ports_wait(&self.ports, &self.loop_wake, 0.001 if stuck else when - now, ASLEEP if saturated else EAGER)
+            ports_wait(&self.ports, &self.loop_wake, min(patience, when - now), ASLEEP if saturated else EAGER)
 
     cdef void _miss_the_cut_off(self, double now) noexcept nogil:
         """A connection at the gate has ended, and libzmq does not say whose: so everybody there is sent a sign of life. To
@@ -314,8 +317,10 @@ cdef class Loop(Broker):
             free(farewell)
             farewell = desk_next_farewell(&self.desk)
 
-    cdef bint _send(self, double now) noexcept nogil:
-        """Sends what can be sent; True if some peer's socket is full."""
+    cdef double _send(self, double now) noexcept nogil:
+        """Sends what can be sent; how soon it wants to be called again: some peer's socket is full, or somebody is gone and
+        what follows from that is to be decided."""
+        cdef double patience = INFINITY
         cdef int32_t peer = peers_next_touched(&self.desk.peers)
         cdef int32_t held = -1
         cdef Peer* row
@@ -328,11 +333,15 @@ cdef class Loop(Broker):
                 row.touched = True
                 row.next_touched = held
                 held = peer
+                patience = min(patience, FULL_PAUSE)
             elif posted != SENT:
                 arrivals_unreachable(&self.desk, peer, now)
+                patience = 0
+            if desk_weigh(&self.desk, peer):
+                patience = 0
             peer = peers_next_touched(&self.desk.peers)
         self.desk.peers.touched = held
-        return held >= 0
+        return patience
 
     cdef int _send_to(self, Peer* row) noexcept nogil:
         cdef uint32_t port = desk_port_of(row)
@@ -349,11 +358,7 @@ cdef class Loop(Broker):
             posted = letter_send(letter, socket, route, row.route_size - 2) if socket != NULL else NOBODY
             ports_look(&self.ports, port)
             if posted == LATER:
-                letter.next = row.outbox.head
-                row.outbox.head = letter
-                if row.outbox.tail == NULL:
-                    row.outbox.tail = letter
-                row.outbox.length += 1
+                queue_put_back(&row.outbox, letter)
             elif posted != SENT:
                 letter_free(letter)
             if posted != SENT:

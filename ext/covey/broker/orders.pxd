@@ -30,6 +30,8 @@ cdef struct Limits:
     uint32_t credit_tasks       # an asker may have so many tasks unfinished
     uint64_t credit_bytes       # and so many bytes
     uint32_t slots_per_gpu      # tasks that a loop is believed to run at once on a GPU, however little each takes
+    double retry_wait_limit     # a task that raised rests no longer than this, or than its first rest at most
+    uint64_t seed               # of how long each rests
 
 # Why a doer left.
 cdef enum Leaving:
@@ -49,10 +51,11 @@ cdef enum Refusal:
 cdef enum Ruling:
     STALE = 0                   # nobody waits for it (cancelled, already done, or never ours): drop it
     ACCEPTED = 1                # pass it to the asker; the row is gone, its cargo is yours to free
-    AGAIN = 2                   # an ERROR with retries left: the task waits again; drop it
+    AGAIN = 2                   # an ERROR with retries left: the task waits again, or rests first; drop it
 
 cdef struct Verdict:
-    int ruling
+    uint8_t ruling
+    uint8_t raised              # how often it was tried again here because it raised; valid for what ends without a value
     int32_t asker               # valid for ACCEPTED
     uint64_t ticket             # the asker's ticket; valid for ACCEPTED
     Cargo cargo                 # valid for ACCEPTED
@@ -79,11 +82,13 @@ cdef struct Order:
     Cargo cargo
     uint32_t timeout_ms
     uint8_t status              # of an END; of a GIVE_BACK: 1 or 0
+    uint8_t why                 # of a BLAME: a Leaving
     uint8_t attempt             # from 1, as people count; an outcome brings its own
     uint8_t flags               # of the TaskRecord
     uint8_t crashes
     uint8_t needs
     uint8_t retries
+    uint8_t raised              # how often it was tried again because it raised
     int16_t priority
     uint16_t share
 
@@ -95,9 +100,9 @@ cdef struct Totals:
     uint64_t accepted           # outcomes passed on, ever
     uint64_t ended              # tasks ended here, ever (cancelled, poisoned, timed out, lost …)
     uint64_t stale              # outcomes dropped, ever
-    uint64_t retried
-    uint64_t crashes
-    uint64_t losses
+    uint64_t retried            # attempts that raised and were tried again, ever
+    uint64_t crashes            # doers that died while a task ran there, ever
+    uint64_t losses             # attempts that were lost with their doer, ever
     uint64_t retracted
     uint64_t given_back         # tasks that their asker got back, ever
     uint64_t doers

@@ -6,6 +6,7 @@ the batches and letters that are on their way to that peer. Letters to one peer 
 Not thread-safe. Ownership: a row owns everything it points to; `peer_remove` ends it.
 """
 from libc.stdint cimport int32_t, uint8_t, uint32_t, uint64_t
+from covey.broker.catalogue cimport Catalogue
 from covey.link.post cimport Letter, LetterQueue
 from covey.wire.bale cimport Bale
 from covey.wire.buffer cimport Buffer
@@ -40,6 +41,7 @@ cdef struct Peer:
     uint32_t faults                 # malformed messages so far
     uint32_t birth                  # how often the row was used, to know one that has become another's
     uint32_t inquiries              # questions without an answer: of an asker to us, or ours to a doer
+    bint held                       # an asker that does not take its results: see desk_weigh
     bint draining                   # a doer that is to leave when it has nothing more
     uint8_t dismissed               # 1 << kind for each of its places that holds nothing more
     double judged_at                # DYING: when its tasks are given to others
@@ -54,8 +56,7 @@ cdef struct Peer:
     LetterQueue outbox
     bint touched
     int32_t next_touched            # in the list of peers that have something to send
-    int32_t* functions              # asker: its number → our index
-    uint32_t functions_room
+    Catalogue functions             # asker: its number → our index
     uint8_t* known                  # doer: whether it has our function
     uint32_t known_room
     int32_t next                    # in its bucket, or in the free list

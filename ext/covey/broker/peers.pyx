@@ -3,6 +3,7 @@
 from libc.stdlib cimport calloc, free, realloc
 from libc.string cimport memcmp, memcpy, memset
 
+from covey.broker.catalogue cimport catalogue_free
 from covey.link.post cimport head_close, head_open, letter_of, queue_clear, queue_put
 from covey.wire.bale cimport bale_drop
 from covey.wire.buffer cimport buffer_free, buffer_init, buffer_put, buffer_reserve
@@ -33,10 +34,9 @@ cdef int peers_init(PeerTable* self) noexcept nogil:
 cdef void _clear(Peer* peer) noexcept nogil:
     queue_clear(&peer.outbox)
     buffer_free(&peer.batch)
-    free(peer.functions)
+    catalogue_free(&peer.functions)
     free(peer.known)
     free(peer.report)
-    peer.functions = NULL
     peer.known = NULL
     peer.report = NULL
 
@@ -126,9 +126,10 @@ cdef void peers_touch(PeerTable* self, int32_t peer) noexcept nogil:
 cdef int32_t peers_next_touched(PeerTable* self) noexcept nogil:
     cdef int32_t peer = self.touched
     if peer >= 0:
+        # While it counts as touched: the letter that this makes must not put it into the list a second time.
+        peers_close_batch(self, peer, 0, NULL)
         self.touched = self.rows[peer].next_touched
         self.rows[peer].touched = False
-        peers_close_batch(self, peer, 0, NULL)
     return peer
 
 

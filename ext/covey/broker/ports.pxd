@@ -22,6 +22,11 @@ cdef enum:
     HOME = 0
     GATE = 1
 
+# Messages that libzmq keeps for one connection: of 1 MiB each it is the memory that somebody who does not read can take.
+# What does not fit waits in our own queues, which are bounded.
+cdef enum:
+    HIGH = 512
+
 cdef struct Ports:
     void* far                       # the context of gate and dials; NULL until one is needed
     void* home

@@ -10,8 +10,8 @@ from covey.link.callers cimport callers_hear
 from covey.link.dial cimport DIALLING, HUNG_UP, NOTHING_NEW, OPEN, OPENED, dial_free, dial_init, dial_next_time, dial_step, monitor_next
 from covey.link.libzmq cimport (
     ZMQ_BACKLOG, ZMQ_CURVE_SECRETKEY, ZMQ_CURVE_SERVER,
-    ZMQ_EVENT_ACCEPTED, ZMQ_EVENT_DISCONNECTED,
-    ZMQ_EVENT_HANDSHAKE_FAILED_NO_DETAIL, ZMQ_EVENT_HANDSHAKE_FAILED_PROTOCOL,
+    ZMQ_EVENT_ACCEPTED, ZMQ_EVENT_DISCONNECTED, ZMQ_EVENT_HANDSHAKE_FAILED_AUTH,
+    ZMQ_EVENT_HANDSHAKE_FAILED_NO_DETAIL, ZMQ_EVENT_HANDSHAKE_FAILED_PROTOCOL, ZMQ_EVENT_HANDSHAKE_SUCCEEDED,
     ZMQ_FD, ZMQ_HANDSHAKE_IVL, ZMQ_HEARTBEAT_IVL, ZMQ_HEARTBEAT_TIMEOUT,
     ZMQ_HEARTBEAT_TTL, ZMQ_IPV6, ZMQ_LINGER, ZMQ_MAX_SOCKETS, ZMQ_MAXMSGSIZE, ZMQ_PAIR, ZMQ_RCVHWM, ZMQ_ROUTER, ZMQ_ROUTER_MANDATORY,
     ZMQ_SNDHWM, ZMQ_ZAP_DOMAIN, zmq)
@@ -111,8 +111,8 @@ cdef int ports_open_gate(Ports* self, const uint8_t* secret, bint ipv6) noexcept
         return -1
     _set(self.gate, ZMQ_ROUTER_MANDATORY, 1)
     _set(self.gate, ZMQ_LINGER, 0)
-    _set(self.gate, ZMQ_SNDHWM, 10_000)
-    _set(self.gate, ZMQ_RCVHWM, 10_000)
+    _set(self.gate, ZMQ_SNDHWM, HIGH)
+    _set(self.gate, ZMQ_RCVHWM, HIGH)
     # All nodes of a broker that was restarted come at once.
     _set(self.gate, ZMQ_BACKLOG, 4096)
     _set(self.gate, ZMQ_HANDSHAKE_IVL, 2000)
@@ -133,8 +133,8 @@ cdef int ports_open_gate(Ports* self, const uint8_t* secret, bint ipv6) noexcept
     _set(self.gate_monitor, ZMQ_LINGER, 0)
     if zmq.socket_monitor(
             self.gate, b"inproc://gate-monitor",
-            ZMQ_EVENT_ACCEPTED | ZMQ_EVENT_DISCONNECTED | ZMQ_EVENT_HANDSHAKE_FAILED_NO_DETAIL
-            | ZMQ_EVENT_HANDSHAKE_FAILED_PROTOCOL) < 0:
+            ZMQ_EVENT_ACCEPTED | ZMQ_EVENT_DISCONNECTED | ZMQ_EVENT_HANDSHAKE_SUCCEEDED | ZMQ_EVENT_HANDSHAKE_FAILED_AUTH
+            | ZMQ_EVENT_HANDSHAKE_FAILED_NO_DETAIL | ZMQ_EVENT_HANDSHAKE_FAILED_PROTOCOL) < 0:
         return -1
     return zmq.connect(self.gate_monitor, b"inproc://gate-monitor")
 
@@ -191,7 +191,8 @@ cdef bint ports_answer(Ports* self) noexcept nogil:
             if event == ZMQ_EVENT_DISCONNECTED:
                 self.cut += 1
             address = callers_hear(&self.callers, event, value)
-            if address != NULL:
+            # Who has left before we looked has none; then the one before him is still the best that is known.
+            if address != NULL and address[0]:
                 memcpy(self.zap.refused_from, address, strlen(address) + 1)
     return self.zap.refused + self.callers.broken_off != before
 

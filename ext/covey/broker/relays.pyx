@@ -2,12 +2,14 @@
 """See relays.pxd, the contents page."""
 from libc.math cimport INFINITY
 from libc.stdint cimport uint8_t
+from libc.stdio cimport snprintf
 from libc.stdlib cimport realloc
 from libc.string cimport memcmp, memcpy, memset, strlen
 
 from covey.broker.desk cimport desk_farewell
 from covey.broker.peers cimport (
     ASKING, DOING, GREETING, HOST_MAX, peers_add, peers_record, peers_tell)
+from covey.broker.returns cimport returns_tell_held
 from covey.broker.scheduler cimport (
     LEFT_PLANNED, scheduler_capacity, scheduler_load, scheduler_on_asker_joined, scheduler_on_doer_joined, scheduler_on_doer_left,
     scheduler_on_doer_resized, scheduler_on_drain)
@@ -121,14 +123,18 @@ cdef void _tell_offer(Desk* self, int32_t peer) noexcept nogil:
 cdef void relays_on_welcome(Desk* self, int32_t peer, const WelcomeRecord* welcome, const char* name, double now) noexcept nogil:
     cdef Peer* row = &self.peers.rows[peer]
     cdef uint32_t length = welcome.length
+    cdef char why[200]
     row.pid = welcome.pid
     if row.role == DOER:
         relays_name(row, name, length)
         # What has joined us since our HELLO was told to those who had welcomed us by then.
         if relays_join_asker(self, peer, now) == 0:
             _tell_offer(self, peer)
+            returns_tell_held(self, peer, now)
     elif relays_knows(self, name, length):
-        desk_farewell(self, peer, b"a node of its name is connected already, most likely itself under another address", REFUSED_PATIENCE)
+        snprintf(
+            why, sizeof(why), "a node of its name is connected already: %.*s", <int> min(length, <uint32_t> sizeof(why)), name)
+        desk_farewell(self, peer, why, REFUSED_PATIENCE)
     else:
         relays_name(row, name, length)
         relays_join_doer(self, peer, welcome.capacity, welcome.window, -1, now)

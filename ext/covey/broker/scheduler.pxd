@@ -27,8 +27,18 @@ cdef void scheduler_free(Scheduler* self) noexcept nogil
 cdef int32_t scheduler_on_asker_joined(Scheduler* self, double weight, double now) noexcept nogil
 # Its waiting tasks END to nobody, its running ones are revoked.
 cdef int scheduler_on_asker_left(Scheduler* self, int32_t asker, double now) noexcept nogil
+# While it is held, nothing of what waits for it is given to anybody.
+cdef int scheduler_on_asker_held(Scheduler* self, int32_t asker, bint held) noexcept nogil
+# The link to it has ended, and another may come that asks for the same tasks. What waits ENDs to nobody, what is believed
+# to run goes on and stays its own until it is adopted or ends; its number is free when it has nothing more.
+cdef int scheduler_on_asker_away(Scheduler* self, int32_t asker, double now) noexcept nogil
+# A task of one who is away is this asker's from now on, under this ticket. -1: it is not, and nothing has changed.
+cdef int scheduler_on_adopted(Scheduler* self, uint64_t token, int32_t asker, uint64_t ticket) noexcept nogil
+# A task that waits goes to this doer and nowhere else, because that one has it already. -1: it does not wait, or may not
+# go there.
+cdef int scheduler_on_claimed(Scheduler* self, int32_t task, int32_t doer, double now) noexcept nogil
 # `relays`: it is a loop itself. Then no time limit is kept and no crash counted here for what it has (both are seen and
-# judged there), what it calls an error is not tried again, and KILL asks it to stop that task, by force; it lives on.
+# judged there), what it calls an error is tried again only after a rest, and KILL asks it to stop that task, by force; it lives on.
 # `device`: it is a slot on that GPU (-1: none), of which all tasks on it share one; it runs one at a time, has no other
 # behind it, and keeps its size.
 cdef int32_t scheduler_on_doer_joined(
@@ -37,6 +47,9 @@ cdef int32_t scheduler_on_doer_joined(
 cdef int scheduler_on_doer_resized(
     Scheduler* self, int32_t doer, uint32_t capacity, uint32_t window, double now) noexcept nogil
 cdef int scheduler_on_doer_left(Scheduler* self, int32_t doer, int why, double now) noexcept nogil
+# A slot is dead, and will be said to have left; by its mark it died under that attempt. That has begun, and what it was
+# given later has not. If it does not hold it (0), nobody can tell what has begun there.
+cdef int scheduler_on_died_under(Scheduler* self, int32_t doer, uint64_t token, double now) noexcept nogil
 # No new tasks; what waits there is asked back; DISMISS when it holds nothing.
 cdef int scheduler_on_drain(Scheduler* self, int32_t doer, double now) noexcept nogil
 cdef int scheduler_on_heard(Scheduler* self, int32_t doer, double now) noexcept nogil
@@ -45,10 +58,12 @@ cdef int scheduler_on_function_forgotten(Scheduler* self, int32_t function) noex
 # `needs`: a mask of the kinds of doers that will do, 1 << kind each.
 cdef int32_t scheduler_on_task(
     Scheduler* self, int32_t asker, uint64_t ticket, int32_t function, int needs, uint16_t share, int16_t priority,
-    uint8_t flags, uint8_t retries, uint8_t crashes, uint8_t attempts, uint32_t timeout_ms, const Cargo* cargo, double now) noexcept nogil
+    uint8_t flags, uint8_t retries, uint8_t crashes, uint8_t attempts, uint32_t timeout_ms, uint32_t retry_wait_ms,
+    const Cargo* cargo, double now) noexcept nogil
 cdef int scheduler_on_started(Scheduler* self, int32_t doer, uint64_t token, double now) noexcept nogil
+# `final`: an ERROR that is not to be tried again.
 cdef Verdict scheduler_on_outcome(
-    Scheduler* self, int32_t doer, uint64_t token, int status, uint32_t run_us, double now) noexcept nogil
+    Scheduler* self, int32_t doer, uint64_t token, int status, bint final, uint32_t run_us, double now) noexcept nogil
 cdef int scheduler_on_given_back(Scheduler* self, int32_t doer, uint64_t token, bint given_back, double now) noexcept nogil
 # Waiting: END with CANCELLED. At a doer: END with CANCELLED at once, and REVOKE (with `force` and if it runs: KILL).
 # 1 if the task was known, else 0. What is believed to run keeps its doer's place until its outcome comes (STALE,
@@ -67,7 +82,11 @@ cdef int32_t scheduler_where(const Scheduler* self, int32_t asker, uint64_t tick
 # The doer that holds the task of a token, or -1.
 cdef int32_t scheduler_doer_of(const Scheduler* self, uint64_t token) noexcept nogil
 
-# Decisions, and the only place that writes an ASSIGN. Call after a batch of facts: assigns what can be assigned,
+# The first task behind row `after` (-1: the first of all) that `asker` has at a doer (-1: that waits here), or -1.
+cdef int32_t scheduler_next_task(
+    const Scheduler* self, int32_t after, int32_t asker, Cargo* cargo, uint64_t* token, uint64_t* ticket) noexcept nogil
+
+# Decisions, and with a claim the only place that writes an ASSIGN. Call after a batch of facts: assigns what can be assigned,
 # judges leases and timeouts, takes back.
 cdef void scheduler_decide(Scheduler* self, double now) noexcept nogil
 # When scheduler_decide should be called again though nothing happened; infinity if never. With leases it is never

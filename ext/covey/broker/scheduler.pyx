@@ -14,22 +14,25 @@ from libc.math cimport isfinite
 from libc.string cimport memset
 
 from covey.broker.agenda cimport agenda_put
-from covey.broker.decisions cimport decisions_next_time, decisions_take
+from covey.broker.decisions cimport decisions_give, decisions_next_time, decisions_take
 from covey.broker.doers cimport (
-    doer_answered, doer_ask, doer_bar, doer_confirm, doer_drop, doer_join_device,
+    doer_answered, doer_ask, doer_bar, doer_begin_all, doer_confirm, doer_doubts, doer_drop, doer_join_device,
     doer_lay_ghost, doer_resize, doer_settle, doer_settle_device, doer_unlist)
 from covey.broker.endings cimport (
-    doer_unload, task_end, task_give_back, task_keep, task_part, task_return, task_revoke, task_say_no, task_stop,
+    doer_unload, task_end, task_give_back, task_keep, task_part, task_rest, task_revoke, task_say_no, task_stop,
     task_unrun, task_wait, task_withdraw)
+from covey.broker.leavers cimport asker_forget, askers_let_go
+from covey.broker.shares cimport share_hold
 from covey.broker.tables cimport (
     ASKED, BY_DEVICE, BY_SHARE, CONDEMNED,
-    CONFIRMED, DISMISSED, DRAINING, GHOST, KEEPING, KINDS, LEASE, LONGEST, MASKS, QUEUED, RELAYS, RUNNING,
-    SPLITS, STALLED, TICKS_A_SECOND, WANTED, AskerRow, DoerRow, FunctionRow, TaskRow, asker_free, asker_known, asker_new,
-    device_row, doer_free, doer_known, doer_new, function_row, order_new, steady, tables_free, tables_new, task_free, task_new,
-    task_of, token_of)
+    CONFIRMED, DISMISSED, DRAINING, FREE, GHOST, KEEPING, KINDS, LEASE, LONGEST, MASKS, QUEUED, RELAYS, RUNNING,
+    SHRUNK, SINGLE, SPLITS, STALLED, SUSPECT, TICKS_A_SECOND, WAITING, WANTED,
+    AskerRow, DoerRow, FunctionRow, TaskRow, asker_free, asker_known, asker_new,
+    device_row, doer_free, doer_known, doer_new, function_row, has_rests, order_new, raised_by, steady, tables_free, tables_new,
+    task_free, task_new, task_of, token_of, try_note, try_of)
 from covey.broker.tickets cimport ticket_add, ticket_find
 from covey.broker.validate cimport validate
-from covey.wire.protocol cimport CANCELLED, ERROR, GPU, SPLITTABLE, VALUE, WHOLE_SHARE
+from covey.wire.protocol cimport CANCELLED, ERROR, GPU, ONCE, SPLITTABLE, VALUE, WHOLE_SHARE
 
 cdef enum:
     TICKS_A_MICROSECOND = TICKS_A_SECOND // 1000000
@@ -54,46 +57,63 @@ cdef int32_t scheduler_on_asker_joined(Scheduler* self, double weight, double no
 
 
 cdef int scheduler_on_asker_left(Scheduler* self, int32_t asker, double now) noexcept nogil:
-    cdef AskerRow* row
-    cdef int32_t at, following
-    cdef uint32_t i
-    cdef int mask
     if not asker_known(self, asker):
         return NO_SUCH
-    row = &self.askers[asker]
-    # What was said to it and is not handed out yet is said to nobody: its number may soon be another's.
-    for i in range(self.order_head, self.order_tail):
-        if self.orders[i].asker == asker and (self.orders[i].kind == END or self.orders[i].kind == GIVE_BACK):
-            self.orders[i].asker = -1
-    for mask in range(MASKS):
-        while row.shares[mask].waiting:
-            # An empty lane may stand before the last one, never behind it.
-            at = row.shares[mask].lanes[row.shares[mask].lane_count - 1].head
-            task_withdraw(self, at)
-            task_end(self, at, CANCELLED, True)
-            task_free(self, at)
-        at = self.lines[mask].suspects.head
-        while at >= 0:
-            following = self.tasks[at].next
-            if self.tasks[at].asker == asker:
-                task_withdraw(self, at)
-                task_end(self, at, CANCELLED, True)
-                task_free(self, at)
-            at = following
-    # An asker has no list of what it has at doers: leaving is rare, and such a list would cost every task.
-    for i in range(self.doer_used):
-        if row.assigned == 0:
-            break
-        if not self.doers[i].alive:
-            continue
-        at = self.doers[i].head
-        while at >= 0:
-            following = self.tasks[at].next
-            if self.tasks[at].asker == asker:
-                task_end(self, at, CANCELLED, True)
-                task_revoke(self, at, now)
-            at = following
+    asker_forget(self, asker, True, now)
+    self.away_count -= self.askers[asker].away
     asker_free(self, asker)
+    return 0
+
+
+cdef int scheduler_on_asker_held(Scheduler* self, int32_t asker, bint held) noexcept nogil:
+    if not asker_known(self, asker):
+        return NO_SUCH
+    share_hold(self, asker, held)
+    return 0
+
+
+cdef int scheduler_on_asker_away(Scheduler* self, int32_t asker, double now) noexcept nogil:
+    if not asker_known(self, asker) or self.askers[asker].away:
+        return NO_SUCH
+    asker_forget(self, asker, False, now)
+    self.askers[asker].away = True
+    self.away_count += 1
+    return 0
+
+
+cdef int scheduler_on_adopted(Scheduler* self, uint64_t token, int32_t asker, uint64_t ticket) noexcept nogil:
+    cdef int32_t task = task_of(self, token)
+    cdef TaskRow* row
+    if task < 0 or not asker_known(self, asker) or ticket_find(self, asker, ticket) >= 0:
+        return -1
+    row = &self.tasks[task]
+    # A doer that became smaller since is believed to let it wait.
+    if row.state not in (QUEUED, RUNNING) or not self.askers[row.asker].away:
+        return -1
+    self.askers[row.asker].assigned -= 1
+    task_part(self, task)
+    row.asker = asker
+    row.ticket = ticket
+    ticket_add(self, task)
+    self.askers[asker].unfinished += 1
+    self.askers[asker].bytes += row.cargo.length
+    self.askers[asker].assigned += 1
+    return 0
+
+
+cdef int scheduler_on_claimed(Scheduler* self, int32_t task, int32_t doer, double now) noexcept nogil:
+    if task < 0 or <uint32_t> task >= self.task_used or not doer_known(self, doer):
+        return -1
+    if self.tasks[task].state not in (WAITING, SUSPECT) or not self.tasks[task].needs >> self.doers[doer].kind & 1:
+        return -1
+    # Only a loop says what it has, and it may have that beyond its window.
+    if not self.doers[doer].marks & RELAYS or self.doers[doer].marks & (CONDEMNED | DISMISSED):
+        return -1
+    if decisions_give(self, task, doer, now) < 0:
+        return -1
+    if self.doers[doer].assigned > self.doers[doer].window:
+        self.doers[doer].marks |= SHRUNK
+        doer_settle(self, doer, False)
     return 0
 
 
@@ -150,6 +170,18 @@ cdef int scheduler_on_doer_left(Scheduler* self, int32_t doer, int why, double n
     return 0
 
 
+cdef int scheduler_on_died_under(Scheduler* self, int32_t doer, uint64_t token, double now) noexcept nogil:
+    cdef int32_t task = task_of(self, token)
+    if not doer_known(self, doer):
+        return NO_SUCH
+    if not _is_there(self, task, doer, token):
+        doer_begin_all(self, doer)
+    elif self.tasks[task].state != GHOST:
+        doer_confirm(self, task, now)
+        doer_settle(self, doer, False)
+    return _is_there(self, task, doer, token)
+
+
 cdef int scheduler_on_drain(Scheduler* self, int32_t doer, double now) noexcept nogil:
     cdef int32_t at
     if not doer_known(self, doer):
@@ -184,7 +216,7 @@ cdef int scheduler_on_function_forgotten(Scheduler* self, int32_t function) noex
 cdef int32_t scheduler_on_task(
         Scheduler* self, int32_t asker, uint64_t ticket, int32_t function, int needs, uint16_t share,
         int16_t priority, uint8_t flags, uint8_t retries, uint8_t crashes, uint8_t attempts, uint32_t timeout_ms,
-        const Cargo* cargo, double now) noexcept nogil:
+        uint32_t retry_wait_ms, const Cargo* cargo, double now) noexcept nogil:
     cdef AskerRow* owner
     cdef TaskRow* row
     cdef int32_t task
@@ -209,12 +241,15 @@ cdef int32_t scheduler_on_task(
     row.function = function
     row.timeout_ms = timeout_ms
     row.priority = priority
-    row.marks = SPLITS if flags & SPLITTABLE else 0
+    row.marks = (SPLITS if flags & SPLITTABLE else 0) | (SINGLE if flags & ONCE else 0)
     row.retries = retries
     row.crashes = crashes
     row.tries = attempts
     row.needs = <uint8_t> needs
     row.share = share
+    if retries and try_note(self, task, retry_wait_ms) < 0:
+        task_free(self, task)
+        return NO_MEMORY
     ticket_add(self, task)
     owner.unfinished += 1
     owner.bytes += cargo.length
@@ -267,7 +302,7 @@ cdef void _leave_doer(Scheduler* self, int32_t task, int32_t doer, double now) n
 
 
 cdef Verdict scheduler_on_outcome(
-        Scheduler* self, int32_t doer, uint64_t token, int status, uint32_t run_us, double now) noexcept nogil:
+        Scheduler* self, int32_t doer, uint64_t token, int status, bint final, uint32_t run_us, double now) noexcept nogil:
     cdef Verdict verdict
     cdef int32_t task = task_of(self, token)
     cdef uint8_t attempt = <uint8_t> (token >> 56)
@@ -276,6 +311,7 @@ cdef Verdict scheduler_on_outcome(
     verdict.ruling = STALE
     verdict.asker = -1
     verdict.ticket = 0
+    verdict.raised = 0
     memset(&verdict.cargo, 0, sizeof(Cargo))
     if doer_known(self, doer):
         self.doers[doer].heard = steady(self, now)
@@ -296,16 +332,18 @@ cdef Verdict scheduler_on_outcome(
         return verdict
     if status == VALUE or status == ERROR:
         _measure(self, row.function, run_us)
-    if status == ERROR and row.retries and not (doer_known(self, doer) and self.doers[doer].marks & RELAYS):
-        # What a loop hands on as an error it has tried as often as it may.
+    if status == ERROR and row.retries and not final and (
+            has_rests(self, task) or not (doer_known(self, doer) and self.doers[doer].marks & RELAYS)):
+        # What need not rest a loop has tried as often as it may before it hands it on as an error.
         row.retries -= 1
+        try_of(self, task).raised += 1
         self.retried += 1
         verdict.ruling = AGAIN
         if there:
             if row.marks & WANTED:
                 task_keep(self, task)
             _leave_doer(self, task, doer, now)
-            task_return(self, task)
+            task_rest(self, task, now)
             doer_settle(self, doer, True)
         # Otherwise a later attempt is under way or waits already.
         return verdict
@@ -313,6 +351,8 @@ cdef Verdict scheduler_on_outcome(
     verdict.asker = row.asker
     verdict.ticket = row.ticket
     verdict.cargo = row.cargo
+    if status > ERROR:
+        verdict.raised = raised_by(self, task)
     self.accepted += 1
     task_part(self, task)
     if there:
@@ -339,7 +379,9 @@ cdef int scheduler_on_given_back(
             task_keep(self, task)
         doer_answered(self, task)
         if self.tasks[task].state == QUEUED:
-            self.doers[doer].marks |= KEEPING
+            # What must wait in its place may be had, unless that has said itself that it runs.
+            if not doer_doubts(self, doer):
+                self.doers[doer].marks |= KEEPING
             doer_confirm(self, task, now)
     else:
         wanted = self.tasks[task].marks & WANTED != 0
@@ -422,7 +464,24 @@ cdef int32_t scheduler_doer_of(const Scheduler* self, uint64_t token) noexcept n
     return self.tasks[task].doer if task >= 0 else -1
 
 
+cdef int32_t scheduler_next_task(
+        const Scheduler* self, int32_t after, int32_t asker, Cargo* cargo, uint64_t* token, uint64_t* ticket) noexcept nogil:
+    cdef uint32_t i
+    cdef const TaskRow* row
+    for i in range(<uint32_t> (after + 1), self.task_used):
+        row = &self.tasks[i]
+        if row.state == FREE or (row.asker != asker or row.doer < 0 if asker >= 0 else row.doer >= 0):
+            continue
+        cargo[0] = row.cargo
+        token[0] = token_of(row, <int32_t> i)
+        ticket[0] = row.ticket
+        return <int32_t> i
+    return -1
+
+
 cdef void scheduler_decide(Scheduler* self, double now) noexcept nogil:
+    if self.away_count:
+        askers_let_go(self)
     decisions_take(self, now)
 
 
@@ -460,6 +519,7 @@ cdef void scheduler_totals(Scheduler* self, Totals* totals) noexcept nogil:
     cdef uint32_t i
     cdef int k
     memset(totals, 0, sizeof(Totals))
+    totals.waiting = self.resting.length
     for k in range(MASKS):
         totals.waiting += self.lines[k].waiting + self.lines[k].suspects.length
     for k in range(KINDS):
@@ -478,7 +538,7 @@ cdef void scheduler_totals(Scheduler* self, Totals* totals) noexcept nogil:
     totals.retracted = self.retracted
     totals.given_back = self.given_back
     totals.doers = self.doer_count
-    totals.askers = self.asker_count
+    totals.askers = self.asker_count - self.away_count
     totals.decisions = self.decisions
 
 

@@ -26,3 +26,5 @@ cdef int32_t share_first(Scheduler* self, int kind) noexcept nogil
 cdef uint32_t share_waiting(const Scheduler* self, int kind) noexcept nogil
 # What it was given there (or, negative, not given after all), in ticks. For a task in no lane.
 cdef void share_charge(Scheduler* self, int32_t asker, int kind, double ticks) noexcept nogil
+# While it is held it has no turn anywhere, whatever waits for it.
+cdef void share_hold(Scheduler* self, int32_t asker, bint held) noexcept nogil

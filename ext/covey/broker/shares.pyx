@@ -125,6 +125,8 @@ cdef inline void _drop_empty(Share* share) noexcept nogil:
 cdef void _turn_out(Scheduler* self, int32_t asker, int needs) noexcept nogil:
     cdef AskerRow* owner = &self.askers[asker]
     cdef int kind
+    if owner.held:
+        return
     for kind in range(KINDS):
         if needs >> kind & 1:
             if owner.turns[kind].spot < 0:
@@ -226,3 +228,14 @@ cdef void share_charge(Scheduler* self, int32_t asker, int kind, double ticks) n
             _sink(self, kind, <uint32_t> turn.spot)
         else:
             _rise(self, kind, <uint32_t> turn.spot)
+
+
+cdef void share_hold(Scheduler* self, int32_t asker, bint held) noexcept nogil:
+    cdef AskerRow* owner = &self.askers[asker]
+    cdef int kind
+    owner.held = held
+    for kind in range(KINDS):
+        if held and owner.turns[kind].spot >= 0:
+            _leave(self, asker, kind)
+        elif not held and owner.turns[kind].spot < 0 and owner.wanted & served_by(kind):
+            _enter(self, asker, kind)

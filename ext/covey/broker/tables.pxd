@@ -9,6 +9,7 @@ May not know: what a good decision is. Lists here have an order, but no meaning.
 
     a task stands in   a lane of its asker (shares)     WAITING
                        the suspects of its needs        SUSPECT
+                       the list of those that rest      RESTING
                        the queue of a doer (doers)      RUNNING or GHOST, then QUEUED behind them
     a doer stands in   one of its pool's places         EMPTY, PARTLY, LONE, DEEP, or NOWHERE
                        its pool's laden doers           if something waits there that may be asked back
@@ -19,7 +20,7 @@ row is in the free list and nowhere else.
 from libc.stdint cimport int16_t, int32_t, uint8_t, uint16_t, uint32_t, uint64_t
 
 from covey.broker.orders cimport Cargo, Limits, Order
-from covey.wire.protocol cimport NEEDS_LAST, RESOURCES, SPLITTABLE, WHOLE_SHARE
+from covey.wire.protocol cimport NEEDS_LAST, ONCE, RESOURCES, SPLITTABLE, WHOLE_SHARE
 
 # Estimates are whole ticks, so that sums of them can be taken apart again without error. A tick is 100 ns,
 # which puts the longest estimate at three and a half minutes: to all rules here that is the same as for ever.
@@ -34,9 +35,10 @@ cdef enum:
     FREE = 0
     WAITING = 1
     SUSPECT = 2                 # waits for a doer of its own, because slots died under it
-    QUEUED = 3                  # at a doer, believed to wait there
-    RUNNING = 4                 # at a doer, believed to run
-    GHOST = 5                   # believed to run, but nobody wants it: it only holds its place
+    RESTING = 3                 # raised, and is not to be tried again yet; the agenda has an entry for it
+    QUEUED = 4                  # at a doer, believed to wait there
+    RUNNING = 5                 # at a doer, believed to run
+    GHOST = 6                   # believed to run, but nobody wants it: it only holds its place
 
 # Marks of a task.
 cdef enum:
@@ -45,6 +47,9 @@ cdef enum:
     TIMED = 4                   # the agenda has an entry for this attempt
     SPLITS = 16                 # the task's SPLITTABLE flag; stays whatever doer has it
     WANTED = 8                  # its asker wants it back, and has no answer yet; such a task is ASKED
+    SINGLE = 32                 # the task's ONCE flag; stays, too
+    BEGUN = 64                  # SINGLE, and its doer has begun it, or nobody can tell, whatever it is believed to do there
+    STAYS = 48                  # the marks that are the task's and not the attempt's
 
 # Marks of a doer.
 cdef enum:
@@ -55,7 +60,7 @@ cdef enum:
     SOLO = 16                   # holds a suspect, and nothing beside or behind it
     KEEPING = 32                # said no to a TAKE_BACK: not asked again before something moves there
     RELAYS = 64                 # a loop itself: time limits, kills and crashes are seen and judged there
-    SHRUNK = 128                # holds more than its window, because the window became smaller
+    SHRUNK = 128                # holds more than its window: that became smaller, or it claimed what it has
 
 # How a doer's places are counted.
 cdef enum:
@@ -92,11 +97,17 @@ cdef struct TaskRow:
     uint8_t marks
     uint8_t attempt             # 0 before the first; of the token, and never the same twice
     uint8_t tries               # of it, those that may have begun, and those before it came here; as people count
-    uint8_t retries             # left
+    uint8_t retries             # left; what else is known of them stands in a TryRow
     uint8_t crashes
     uint8_t losses
     uint8_t needs               # mask of the kinds of doers that will do; never 0
     uint16_t share              # of a GPU, as in TaskRecord
+
+# Of a task that came with retries, beside its row: most tasks have none, and should not be larger for them.
+cdef struct TryRow:
+    uint32_t birth              # of the task's row; another one's is out of date
+    uint32_t wait_ms            # as in TaskRecord
+    uint8_t raised              # how many retries were used
 
 cdef struct List:
     int32_t head                # -1: empty
@@ -127,6 +138,7 @@ cdef struct DoerRow:
     double heard                # on the clock that pauses do not move
     double progress             # when something last began or ended here
     uint32_t asked              # rows of the queue that are ASKED
+    uint32_t singles            # and that are SINGLE; a slot has one at most, with nothing behind it
     uint32_t ghosts
     uint32_t birth
     uint8_t alive               # else: in the free list, linked through `head`
@@ -164,6 +176,8 @@ cdef struct AskerRow:
     int32_t chain               # next free row
     uint16_t wanted             # a bit for each mask in whose lanes something waits
     uint8_t alive
+    uint8_t held                # has no turn for now
+    uint8_t away                # its link has ended; it has nothing but what is believed to run
 
 cdef struct FunctionRow:
     double mean                 # ticks
@@ -198,6 +212,7 @@ cdef struct Line:
 cdef enum:
     TIMEOUT = 0                 # index: a task
     LEASE = 1                   # index: a doer
+    REST = 2                    # index: a task that rests
 
 cdef struct Due:
     double when
@@ -214,6 +229,8 @@ cdef struct Scheduler:
     uint32_t task_used          # rows ever used; those above are untouched memory
     int32_t task_free
     uint32_t task_count
+    TryRow* tries               # by the number of the task
+    uint32_t try_room
     # The ticket hash: buckets below `low + split`, with split < low (see tickets.pyx).
     int32_t* buckets
     uint32_t bucket_low
@@ -233,10 +250,12 @@ cdef struct Scheduler:
     uint32_t asker_used
     int32_t asker_free
     uint32_t asker_count
+    uint32_t away_count         # of those, the ones that are away
     FunctionRow* functions
     uint32_t function_room
     Pool pools[KINDS]
     Line lines[MASKS]
+    List resting
     uint16_t wanted             # a bit for each mask in whose lanes something waits
     uint16_t suspected          # and in whose suspects
     # The agenda: a binary heap; entries may be out of date, and are checked when they are due.
@@ -265,6 +284,8 @@ cdef void tables_free(Scheduler* self) noexcept nogil
 # Indexes of zeroed rows (a task's birth is counted on), or -1 when memory is out.
 cdef int32_t task_new(Scheduler* self) noexcept nogil
 cdef void task_free(Scheduler* self, int32_t task) noexcept nogil
+# Notes down that the task has retries. -1 when memory is out.
+cdef int try_note(Scheduler* self, int32_t task, uint32_t wait_ms) noexcept nogil
 cdef int32_t doer_new(Scheduler* self) noexcept nogil
 cdef void doer_free(Scheduler* self, int32_t doer) noexcept nogil
 cdef int32_t asker_new(Scheduler* self) noexcept nogil
@@ -280,7 +301,7 @@ cdef inline uint64_t token_of(const TaskRow* row, int32_t task) noexcept nogil:
     return <uint64_t> <uint32_t> task | <uint64_t> row.birth << 32 | <uint64_t> row.attempt << 56
 
 cdef inline uint8_t flags_of(const TaskRow* row) noexcept nogil:
-    return SPLITTABLE if row.marks & SPLITS else 0
+    return (SPLITTABLE if row.marks & SPLITS else 0) | (ONCE if row.marks & SINGLE else 0)
 
 # The row that a token names, or -1 if it is another's by now.
 cdef inline int32_t task_of(const Scheduler* self, uint64_t token) noexcept nogil:
@@ -290,6 +311,22 @@ cdef inline int32_t task_of(const Scheduler* self, uint64_t token) noexcept nogi
     if self.tasks[task].state == FREE or self.tasks[task].birth != (<uint32_t> (token >> 32) & 0xffffff):
         return -1
     return <int32_t> task
+
+# What is known of the task's retries; NULL if it came with none.
+cdef inline TryRow* try_of(const Scheduler* self, int32_t task) noexcept nogil:
+    if <uint32_t> task >= self.try_room or self.tries[task].birth != self.tasks[task].birth:
+        return NULL
+    return &self.tries[task]
+
+# How often it was tried again because it raised.
+cdef inline uint8_t raised_by(const Scheduler* self, int32_t task) noexcept nogil:
+    cdef const TryRow* tries = try_of(self, task)
+    return tries.raised if tries != NULL else 0
+
+# Whether it rests before it is tried again.
+cdef inline bint has_rests(const Scheduler* self, int32_t task) noexcept nogil:
+    cdef const TryRow* tries = try_of(self, task)
+    return tries != NULL and tries.wait_ms > 0
 
 # What a task takes of a GPU.
 cdef inline uint32_t units_of(const TaskRow* row) noexcept nogil:

@@ -69,6 +69,7 @@ cdef Scheduler* tables_new(const Limits* limits) noexcept nogil:
     self.doer_free = -1
     self.asker_free = -1
     self.tick = -1.0
+    _list_init(&self.resting)
     for i in range(MASKS):
         _list_init(&self.lines[i].suspects)
     for i in range(KINDS):
@@ -91,6 +92,7 @@ cdef void tables_free(Scheduler* self) noexcept nogil:
     for i in range(KINDS):
         free(self.pools[i].heap)
     free(self.tasks)
+    free(self.tries)
     free(self.buckets)
     free(self.doers)
     free(self.place_links)
@@ -138,6 +140,22 @@ cdef void task_free(Scheduler* self, int32_t task) noexcept nogil:
     row.chain = self.task_free
     self.task_free = task
     self.task_count -= 1
+
+
+cdef int try_note(Scheduler* self, int32_t task, uint32_t wait_ms) noexcept nogil:
+    cdef uint32_t known = self.try_room
+    cdef void* bigger
+    if <uint32_t> task >= known:
+        bigger = _grown(self.tries, &self.try_room, <uint32_t> task + 1, sizeof(TryRow), False)
+        if bigger == NULL:
+            return -1
+        self.tries = <TryRow*> bigger
+        # No row has that birth.
+        memset(self.tries + known, 0xff, (self.try_room - known) * sizeof(TryRow))
+    self.tries[task].birth = self.tasks[task].birth
+    self.tries[task].wait_ms = wait_ms
+    self.tries[task].raised = 0
+    return 0
 
 
 cdef int32_t doer_new(Scheduler* self) noexcept nogil:

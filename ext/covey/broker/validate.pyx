@@ -4,9 +4,9 @@ from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t
 
 from covey.broker.agenda cimport task_stamp
 from covey.broker.tables cimport (
-    ASKED, BY_DEVICE, BY_SHARE, CONDEMNED, DEEP, DRAINING, EMPTY, FREE, GHOST, KEEPING, KINDS, LEASE, LONE, MASKS, NOWHERE, PARTLY,
-    PLACES, QUEUED, RELAYS, SHRUNK, SLICED, SOLO, SPLITS, STALLED, SUSPECT, TIMED, TIMEOUT, WAITING, WANTED, AskerRow, DoerRow,
-    Device, Due, Lane, Line, List, Pool, Share, TaskRow, asker_known, doer_known, units_of)
+    ASKED, BEGUN, BY_DEVICE, BY_SHARE, CONDEMNED, DEEP, DRAINING, EMPTY, FREE, GHOST, KEEPING, KINDS, LEASE, LONE, MASKS, NOWHERE,
+    PARTLY, PLACES, QUEUED, RELAYS, REST, RESTING, SHRUNK, SINGLE, SLICED, SOLO, STALLED, STAYS, SUSPECT, TIMED, TIMEOUT,
+    WAITING, WANTED, AskerRow, DoerRow, Device, Due, Lane, Line, List, Pool, Share, TaskRow, asker_known, doer_known, has_rests, units_of)
 from covey.wire.protocol cimport GPU, WHOLE_SHARE
 from covey.broker.tickets cimport ticket_count, ticket_find
 
@@ -53,7 +53,9 @@ cdef int _tasks(const Scheduler* self) noexcept nogil:
             return 7
         if row.marks & WANTED and (not row.marks & ASKED or row.state == GHOST):
             return 17
-        if row.marks & ~SPLITS and row.state < QUEUED:
+        if row.marks & ~STAYS and row.state < QUEUED:
+            return 17
+        if row.marks & BEGUN and not row.marks & SINGLE:
             return 17
         timed += (row.marks & TIMED) != 0
         if row.state != GHOST:
@@ -133,6 +135,7 @@ cdef int _pool(const Scheduler* self, int kind) noexcept nogil:
         wants = False
         for mask in range(1, MASKS):
             wants = wants or (mask >> kind & 1 and self.askers[i].shares[mask].waiting > 0)
+        wants = wants and not self.askers[i].held
         askers += wants
         if wants != (self.askers[i].turns[kind].spot >= 0):
             return 5
@@ -167,6 +170,7 @@ cdef int _queue(const Scheduler* self, int32_t doer) noexcept nogil:
     cdef uint32_t running = 0
     cdef uint32_t ghosts = 0
     cdef uint32_t asked = 0
+    cdef uint32_t singles = 0
     cdef uint64_t backlog = 0
     cdef uint64_t units = 0
     cdef int32_t before = -1
@@ -192,6 +196,7 @@ cdef int _queue(const Scheduler* self, int32_t doer) noexcept nogil:
             units += units_of(task)
         ghosts += task.state == GHOST
         asked += (task.marks & ASKED) != 0
+        singles += (task.marks & SINGLE) != 0
         assigned += 1
         backlog += task.cost
         before = at
@@ -212,11 +217,13 @@ cdef int _queue(const Scheduler* self, int32_t doer) noexcept nogil:
         return 19
     if assigned != row.assigned or running != row.running or ghosts != row.ghosts or asked != row.asked:
         return 9
-    if backlog != row.backlog:
+    if backlog != row.backlog or singles != row.singles:
         return 9
     if (assigned > row.window) != (row.marks & SHRUNK != 0):
         return 9
     if row.marks & SOLO and (assigned != 1 or row.marks & RELAYS):
+        return 15
+    if singles > 1 and not row.marks & RELAYS:
         return 15
     return 0
 
@@ -225,7 +232,8 @@ cdef bint _stands(const Scheduler* self, int32_t doer) noexcept nogil:
     cdef const DoerRow* row = &self.doers[doer]
     cdef uint64_t left
     cdef bint barred = (
-        row.marks & (DRAINING | CONDEMNED | SOLO) != 0 or row.capacity == 0 or self.pools[row.kind].reserved == doer)
+        row.marks & (DRAINING | CONDEMNED | SOLO) != 0 or row.capacity == 0 or self.pools[row.kind].reserved == doer
+        or (row.singles > 0 and not row.marks & RELAYS))
     if barred:
         return row.place == NOWHERE
     if row.counting == BY_DEVICE:
@@ -310,17 +318,23 @@ cdef int _books(const Scheduler* self) noexcept nogil:
     cdef const AskerRow* owner
     cdef const TaskRow* row
     cdef uint32_t a, i, unfinished, assigned
+    cdef uint32_t away = 0
     cdef uint64_t size
     for a in range(self.asker_used):
         owner = &self.askers[a]
         if not owner.alive:
             continue
+        away += owner.away
+        if owner.away and owner.wanted:
+            return 20
         unfinished = 0
         assigned = 0
         size = 0
         for i in range(self.task_used):
             row = &self.tasks[i]
             if row.state != FREE and row.asker == <int32_t> a:
+                if owner.away and (row.doer < 0 or row.marks & WANTED):
+                    return 20
                 unfinished += 1
                 assigned += row.doer >= 0
                 size += row.cargo.length
@@ -328,13 +342,29 @@ cdef int _books(const Scheduler* self) noexcept nogil:
             return 12
         if unfinished > 1 and (unfinished > self.limits.credit_tasks or size > self.limits.credit_bytes):
             return 12
-    return 0
+    return 0 if away == self.away_count else 20
+
+
+cdef int _resting(const Scheduler* self) noexcept nogil:
+    cdef uint32_t count = 0
+    cdef int32_t before = -1
+    cdef int32_t at = self.resting.head
+    while at >= 0:
+        if count > self.task_count or self.tasks[at].prev != before or self.tasks[at].state != RESTING:
+            return 6
+        if not has_rests(self, at):
+            return 6
+        count += 1
+        before = at
+        at = self.tasks[at].next
+    return 0 if before == self.resting.tail and count == self.resting.length else 6
 
 
 cdef int _agenda(const Scheduler* self) noexcept nogil:
     cdef const Due* due
     cdef const TaskRow* row
     cdef uint32_t timed = 0
+    cdef uint32_t resting = 0
     cdef uint32_t i
     for i in range(self.due_count):
         due = &self.dues[i]
@@ -343,8 +373,13 @@ cdef int _agenda(const Scheduler* self) noexcept nogil:
         if due.kind == TIMEOUT:
             row = &self.tasks[due.index]
             timed += (row.marks & TIMED) != 0 and task_stamp(row) == due.stamp
+        elif due.kind == REST:
+            row = &self.tasks[due.index]
+            resting += row.state == RESTING and task_stamp(row) == due.stamp
         elif due.kind != LEASE:
             return 14
+    if resting != self.resting.length:
+        return 6
     return 0 if timed == self.timed else 14
 
 
@@ -384,6 +419,10 @@ cdef int validate(const Scheduler* self) noexcept nogil:
     cdef int wrong = _tasks(self)
     if wrong:
         return wrong
+    wrong = _resting(self)
+    if wrong:
+        return wrong
+    placed = self.resting.length
     for k in range(1, MASKS):
         wrong = _line(self, k, &placed)
         if wrong:

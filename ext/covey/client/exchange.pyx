@@ -24,7 +24,7 @@ from covey.link.libzmq cimport (
     ZMQ_DEALER, ZMQ_LINGER, ZMQ_RCVHWM, ZMQ_SNDHWM, libzmq_raise, the_context, zmq)
 from covey.link.wake cimport wake_free, wake_ring
 from covey.wire.bale cimport Bale, bale_of_buffers
-from covey.wire.buffer cimport Buffer, buffer_clear, buffer_free, buffer_init, buffer_reserve
+from covey.wire.buffer cimport Buffer, buffer_clear, buffer_free, buffer_init, buffer_put, buffer_reserve
 from covey.wire.protocol cimport NEEDS_CPU
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 from cpython.pythread cimport PyThread_acquire_lock, PyThread_release_lock
@@ -139,20 +139,22 @@ cdef class Exchange:
         self.scratch.used = 1
         if values_encode(&self.scratch, args) != 1:
             return self.send(fn, args, kwargs)
-        self._put(future, function.number, self.scratch.data, self.scratch.used, NULL, 0, NEEDS_CPU, 0, 0, 0, 0, 0)
+        self._put(future, function.number, self.scratch.data, self.scratch.used, NULL, 0, NEEDS_CPU, 0, 0, 0, 0, 0, 0)
         if self.line.end.unsent_bytes >= self.line.backlog:
             self.line.wait_room()
         return future
 
     cdef uint64_t _put(
             self, FutureCore future, uint32_t function, const unsigned char* parcel, size_t size, Bale* bale,
-            int priority, int needs, int share, int flags, int retries, int crashes, uint32_t timeout_ms) except 0:
+            int priority, int needs, int share, int flags, int retries, int crashes, uint32_t timeout_ms,
+            uint32_t retry_wait_ms) except 0:
         # The I/O thread may settle the ticket before this returns, but not before it has the GIL.
         Py_INCREF(future)
         self.line.live += 1
         future.ticket = asker_put(
             &self.line.end, <void*> future, function, parcel, <uint32_t> size, bale, <int16_t> priority,
-            <uint8_t> needs, <uint16_t> share, <uint8_t> flags, <uint8_t> retries, <uint8_t> crashes, timeout_ms)
+            <uint8_t> needs, <uint16_t> share, <uint8_t> flags, <uint8_t> retries, <uint8_t> crashes, timeout_ms,
+            retry_wait_ms)
         if future.ticket == 0:
             self.line.live -= 1
             Py_DECREF(future)
@@ -178,7 +180,9 @@ cdef class Exchange:
             function.buffers = []
         return 0
 
-    def send(self, fn, args, kwargs, *, int priority=0, int needs=NEEDS_CPU, int share=0, int retries=0, timeout=None):
+    def send(
+            self, fn, args, kwargs, *, int priority=0, int needs=NEEDS_CPU, int share=0, int flags=0, int retries=0,
+            double retry_wait=0.0, retry_on=None, timeout=None):
         """`submit` with what rides beside the call."""
         cdef Function function
         if self.line.refusal is not None:
@@ -188,22 +192,27 @@ cdef class Exchange:
             args = (fn, *args)
         return self.post(
             function, CALL if kwargs else ARGS, (args, kwargs) if kwargs else args, priority=priority, needs=needs,
-            share=share, retries=retries, timeout=timeout)
+            share=share, flags=flags, retries=retries, retry_wait=retry_wait, retry_on=retry_on, timeout=timeout)
 
     def post(
             self, Function entry not None, int form, obj, *, int priority=0, int needs=NEEDS_CPU, int share=0, int flags=0, int retries=0,
-            timeout=None, int crashes=0):
+            double retry_wait=0.0, retry_on=None, timeout=None, int crashes=0):
         """One task for a function of this client's book, its arguments in one of the codec's forms."""
         cdef Buffer parcel
         cdef FutureCore future
         cdef Bale* bale = NULL
         cdef uint64_t size
         cdef uint32_t timeout_ms = 0 if timeout is None else max(1, <uint32_t> (timeout * 1000))
+        cdef uint32_t retry_wait_ms = <uint32_t> (retry_wait * 1000 + 0.999)
         cdef set references = set() if self.functions.shipping else None
         if self.line.failed:
             raise self.line.refusal
         buffer_init(&parcel)
         try:
+            if retry_on is not None:
+                _put_ahead(&parcel, retry_on.ahead)
+                if references is not None:
+                    references |= retry_on.references
             buffers = values_seal(&parcel, form, obj, entry.name, references)
             if references:
                 entry = self.functions.equip(entry, references)
@@ -221,7 +230,7 @@ cdef class Exchange:
             future = future_new(self.line, entry)
             self._put(
                 future, entry.number, parcel.data, parcel.used, bale, priority, needs, share, flags, retries, crashes,
-                timeout_ms)
+                timeout_ms, retry_wait_ms)
             if self.line.end.unsent_bytes >= self.line.backlog:
                 self.line.wait_room()
             return future
@@ -240,7 +249,7 @@ cdef class Exchange:
         future = future_new(self.line, entry)
         self._put(
             future, entry.number, <const unsigned char*> PyBytes_AS_STRING(parcel), PyBytes_GET_SIZE(parcel), bale,
-            priority, needs, 0, 0, 0, 0, 0)
+            priority, needs, 0, 0, 0, 0, 0, 0)
         return future
 
     def listen(self, FutureCore future not None, hear):
@@ -312,6 +321,12 @@ cdef class Exchange:
             with nogil:
                 zmq.close(socket)
             the_context.give_back()
+
+
+cdef int _put_ahead(Buffer* parcel, bytes ahead) except -1:
+    if buffer_put(parcel, PyBytes_AS_STRING(ahead), PyBytes_GET_SIZE(ahead)) < 0:
+        raise MemoryError("no memory for a parcel")
+    return 0
 
 
 class _Forgetter:

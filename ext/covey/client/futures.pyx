@@ -153,20 +153,24 @@ cdef class FutureCore:
             return self.state >= CANCELLED
         return True
 
-    def cancel(self):
+    def cancel(self, *, bint force=False):
         """Cancels the task unless it runs or is done; True if it will never deliver.
+
+        Parameters:
+            force: even if it runs; its slot is killed and replaced.
 
         >>> with covey.Client() as client:                          # doctest: +SKIP
         ...     client.submit(pow, 2, 10).cancel()
         """
         cdef object exchange = self.exchange
-        if self.state == PENDING and exchange is not None:
+        cdef int last = RUNNING if force else PENDING
+        if self.state <= last and exchange is not None:
             with self.make_condition():
-                if self.state != PENDING:
+                if self.state > last:
                     return self.state in (CANCELLED, CANCELLED_AND_NOTIFIED)
                 self.state = CANCELLED
                 self.condition.notify_all()
-            exchange._withdraw(self)
+            exchange._withdraw(self, force)
             # Nobody else will ever pick the task up, so this is also the notification.
             self.set_running_or_notify_cancel()
             self.exchange = None

@@ -26,7 +26,7 @@ from covey.link.post cimport Letter, letter_frames
 from covey.link.wake cimport wake_drain
 from covey.wire.bale cimport Bale, bale_drop, bale_of_buffers, bale_views
 from covey.wire.protocol cimport (
-    BROKEN, BYE, CANCELLED as WAS_CANCELLED, ERROR, LOG, LOST, NOTE, OUTCOMES, OUTPUT, POISONED, REFUSE, STARTED,
+    BROKEN, BYE, CANCELLED as WAS_CANCELLED, ERROR, LOG, LOST, MAYBE_RAN, NOTE, OUTCOMES, OUTPUT, POISONED, REFUSE, STARTED,
     TIMED_OUT, VALUE, Header, NoteRecord, OutcomeRecord, OutputRecord, RefuseRecord, TicketRecord)
 
 
@@ -323,9 +323,9 @@ cdef class Line:
             with nogil:
                 sched_yield()
 
-    def _withdraw(self, FutureCore future):
-        """The future was cancelled: its outcome is not wanted."""
-        cdef void* holder = asker_cancel(&self.end, future.ticket, False)
+    def _withdraw(self, FutureCore future, bint force):
+        """The future was cancelled: its outcome is not wanted. `force`: nor that it goes on running."""
+        cdef void* holder = asker_cancel(&self.end, future.ticket, force)
         if holder != NULL:
             Py_DECREF(<object> holder)
             self.live -= 1
@@ -423,6 +423,8 @@ cdef object _failure(FutureCore future, int status, bytes payload):
         return errors.PoisonTask(_label(future), lines)
     if status == LOST:
         return errors.TaskLost(_label(future), lines)
+    if status == MAYBE_RAN:
+        return errors.MaybeRan(_label(future), lines)
     if status == TIMED_OUT:
         return errors.TaskTimeout(f"{_label(future)} ran longer than its time limit, and its slot was stopped")
     if status == WAS_CANCELLED:

@@ -21,6 +21,7 @@ cdef enum Form:
     STAR = 5                    # pickle of a list of argument tuples
     PARTIAL = 6                 # outcome ERROR: pickle of (results before, sealed error)
     RAISED = 7                  # outcome ERROR: an error sealed by covey.codec.outcome
+    GUARDED = 8                 # task: four bytes of length, the types sealed by covey.codec.retriable, another form's parcel
 
 # Tag: the first byte of each value under VALUES. Numbers are little-endian.
 cdef enum Tag:

@@ -71,7 +71,8 @@ cdef void asker_hello(Asker* self, uint16_t python, uint32_t pid, const char* ho
 # others will have, too.
 cdef uint64_t asker_put(
     Asker* self, void* holder, uint32_t function, const unsigned char* parcel, uint32_t size, Bale* bale,
-    int16_t priority, uint8_t needs, uint16_t share, uint8_t flags, uint8_t retries, uint8_t crashes, uint32_t timeout_ms) noexcept nogil
+    int16_t priority, uint8_t needs, uint16_t share, uint8_t flags, uint8_t retries, uint8_t crashes, uint32_t timeout_ms,
+    uint32_t retry_wait_ms) noexcept nogil
 # A function's body goes ahead of the first task that names it. The bale's ownership passes; it may be NULL.
 cdef int asker_put_function(
     Asker* self, uint32_t number, const unsigned char* digest, const unsigned char* body, uint32_t size, Bale* bale) noexcept nogil

@@ -13,7 +13,7 @@ from libc.string cimport memcpy, memset
 from covey.link.libzmq cimport ZMQ_FD, zmq
 from covey.link.post cimport (
     NOBODY, SENT, bale_receive, clock_now, head_close, head_open, letter_free, letter_of, letter_send, queue_clear,
-    queue_put, queue_take, socket_ready)
+    queue_put, queue_put_back, queue_take, socket_ready)
 from covey.link.wake cimport ASLEEP, EAGER, wake_free, wake_init, wake_ring, wake_wait
 from covey.wire.bale cimport bale_drop
 from covey.wire.buffer cimport buffer_free, buffer_init, buffer_put, buffer_reserve
@@ -153,7 +153,8 @@ cdef void _seal_open(Asker* self) noexcept nogil:
 
 cdef uint64_t asker_put(
     Asker* self, void* holder, uint32_t function, const unsigned char* parcel, uint32_t size, Bale* bale,
-    int16_t priority, uint8_t needs, uint16_t share, uint8_t flags, uint8_t retries, uint8_t crashes, uint32_t timeout_ms) noexcept nogil:
+    int16_t priority, uint8_t needs, uint16_t share, uint8_t flags, uint8_t retries, uint8_t crashes, uint32_t timeout_ms,
+    uint32_t retry_wait_ms) noexcept nogil:
     cdef TaskRecord record
     cdef uint64_t ticket
     cdef uint32_t row
@@ -180,6 +181,7 @@ cdef uint64_t asker_put(
     self.rows[row].serial = self.serial
     self.rows[row].size = size
     record.ticket = ticket
+    record.name = 0
     record.function = function
     record.length = size
     record.priority = priority
@@ -191,6 +193,7 @@ cdef uint64_t asker_put(
     record.attempts = crashes
     record.share = share
     record.timeout_ms = timeout_ms
+    record.retry_wait_ms = retry_wait_ms
     memcpy(at, &record, sizeof(TaskRecord))
     memcpy(at + sizeof(TaskRecord), parcel, size)
     self.open.used += sizeof(TaskRecord) + size
@@ -419,11 +422,7 @@ cdef void _put_back(Asker* self, Letter* letter, uint32_t sent_before) noexcept 
         self.sent = sent_before
     elif (<Header*> letter.head).kind in (HELLO, CANCEL, NOTE, BYE):
         queue = &self.control
-    letter.next = queue.head
-    queue.head = letter
-    if queue.tail == NULL:
-        queue.tail = letter
-    queue.length += 1
+    queue_put_back(queue, letter)
 
 
 cdef void asker_flush_locked(Asker* self, bint all) noexcept nogil:

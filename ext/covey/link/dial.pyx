@@ -7,7 +7,7 @@ from libc.stdlib cimport free
 from libc.string cimport memcpy, memset, strchr, strdup, strncpy
 
 from covey.link.libzmq cimport (
-    ZMQ_CONNECT_TIMEOUT, ZMQ_CURVE_PUBLICKEY, ZMQ_CURVE_SECRETKEY, ZMQ_CURVE_SERVERKEY, ZMQ_DEALER, ZMQ_DONTWAIT,
+    ZMQ_CURVE_PUBLICKEY, ZMQ_CURVE_SECRETKEY, ZMQ_CURVE_SERVERKEY, ZMQ_DEALER, ZMQ_DONTWAIT,
     ZMQ_EVENT_CLOSED, ZMQ_EVENT_DISCONNECTED, ZMQ_EVENT_HANDSHAKE_FAILED_AUTH, ZMQ_EVENT_HANDSHAKE_FAILED_NO_DETAIL,
     ZMQ_EVENT_HANDSHAKE_FAILED_PROTOCOL, ZMQ_EVENT_HANDSHAKE_SUCCEEDED, ZMQ_HANDSHAKE_IVL, ZMQ_HEARTBEAT_IVL,
     ZMQ_HEARTBEAT_TIMEOUT, ZMQ_HEARTBEAT_TTL, ZMQ_IPV6, ZMQ_LINGER, ZMQ_MAXMSGSIZE, ZMQ_PAIR, ZMQ_RCVHWM,
@@ -86,7 +86,6 @@ cdef void _begin(Dial* self, void* context, double now) noexcept nogil:
         _set(self.socket, ZMQ_IPV6, 1)
     _set(self.socket, ZMQ_RECONNECT_IVL, -1)
     _set(self.socket, ZMQ_HANDSHAKE_IVL, 2000)
-    _set(self.socket, ZMQ_CONNECT_TIMEOUT, <int> (TRY * 1000))
     # What is dead without saying so (a cable, a lid) is noticed by libzmq's own signs of life.
     _set(self.socket, ZMQ_HEARTBEAT_IVL, 2000)
     _set(self.socket, ZMQ_HEARTBEAT_TIMEOUT, 6000)

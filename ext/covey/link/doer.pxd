@@ -74,7 +74,8 @@ cdef void doer_hello(
 cdef int doer_take(Doer* self, QueuedTask* task, bint wait) noexcept nogil
 # The outcome of the current task. Frames of `bale` (ownership passes) go behind it; NULL: none.
 cdef int doer_put_outcome(
-    Doer* self, uint64_t ticket, int status, uint32_t run_us, const unsigned char* payload, size_t size, Bale* bale) noexcept nogil
+    Doer* self, uint64_t ticket, int status, int flags, uint32_t run_us, const unsigned char* payload, size_t size,
+    Bale* bale) noexcept nogil
 # What a task wrote. The first `host` bytes of the text name this machine (see OutputRecord).
 cdef int doer_put_output(
     Doer* self, uint64_t ticket, int stream, size_t host, const unsigned char* text, size_t size) noexcept nogil

@@ -409,7 +409,8 @@ cdef int doer_take(Doer* self, QueuedTask* task, bint wait) noexcept nogil:
 
 
 cdef int doer_put_outcome(
-    Doer* self, uint64_t ticket, int status, uint32_t run_us, const unsigned char* payload, size_t size, Bale* bale) noexcept nogil:
+    Doer* self, uint64_t ticket, int status, int flags, uint32_t run_us, const unsigned char* payload, size_t size,
+    Bale* bale) noexcept nogil:
     cdef OutcomeRecord record
     cdef unsigned char* at
     memset(&record, 0, sizeof(record))
@@ -418,6 +419,7 @@ cdef int doer_put_outcome(
     record.run_us = run_us
     record.status = status
     record.attempt = self.attempt
+    record.flags = <uint16_t> flags
     PyThread_acquire_lock(self.lock, 1)
     if self.notes.first != NULL:
         notes_drop(&self.notes, ticket)

@@ -24,6 +24,7 @@ cdef struct LetterQueue:
     Letter* head
     Letter* tail
     uint32_t length
+    uint64_t bytes                  # of all frames of its letters
 
 cdef enum Posted:
     SENT = 0
@@ -40,6 +41,8 @@ cdef int head_open(Buffer* head) noexcept nogil
 cdef void head_close(Buffer* head, int kind, uint32_t count, int flags) noexcept nogil
 cdef void letter_free(Letter* self) noexcept nogil
 cdef void queue_put(LetterQueue* queue, Letter* letter) noexcept nogil
+# One that was taken and could not be sent: it is the next again.
+cdef void queue_put_back(LetterQueue* queue, Letter* letter) noexcept nogil
 cdef Letter* queue_take(LetterQueue* queue) noexcept nogil
 cdef void queue_clear(LetterQueue* queue) noexcept nogil
 # Sends without blocking, to `route` if given. SENT frees the letter; anything else leaves it to the caller.

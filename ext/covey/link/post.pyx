@@ -68,6 +68,24 @@ cdef void letter_free(Letter* self) noexcept nogil:
         free(self)
 
 
+cdef uint64_t _size_of(const Letter* letter) noexcept nogil:
+    cdef uint64_t size = letter.size if letter.head != NULL else 0
+    cdef uint32_t i
+    if letter.bale != NULL:
+        for i in range(letter.first, letter.bale.count):
+            size += letter.bale.frames[i].size
+    return size
+
+
+cdef void queue_put_back(LetterQueue* queue, Letter* letter) noexcept nogil:
+    letter.next = queue.head
+    queue.head = letter
+    if queue.tail == NULL:
+        queue.tail = letter
+    queue.length += 1
+    queue.bytes += _size_of(letter)
+
+
 cdef void queue_put(LetterQueue* queue, Letter* letter) noexcept nogil:
     letter.next = NULL
     if queue.tail == NULL:
@@ -76,6 +94,7 @@ cdef void queue_put(LetterQueue* queue, Letter* letter) noexcept nogil:
         queue.tail.next = letter
     queue.tail = letter
     queue.length += 1
+    queue.bytes += _size_of(letter)
 
 
 cdef Letter* queue_take(LetterQueue* queue) noexcept nogil:
@@ -85,6 +104,7 @@ cdef Letter* queue_take(LetterQueue* queue) noexcept nogil:
         if queue.head == NULL:
             queue.tail = NULL
         queue.length -= 1
+        queue.bytes -= _size_of(letter)
         letter.next = NULL
     return letter
 

@@ -24,7 +24,7 @@ cdef struct Zap:
     uint32_t count
     uint64_t accepted
     uint64_t refused
-    char refused_from[FROM_MAX]     # the address that was kept out last
+    char refused_from[FROM_MAX]     # the last known address that was kept out
 
 # Binds the address where libzmq asks, in this context; -1 with libzmq's error.
 cdef int zap_open(Zap* self, void* context) noexcept nogil

@@ -15,8 +15,9 @@ from _thread import start_new_thread
 
 from libc.math cimport INFINITY
 from libc.stdint cimport int32_t, uint16_t, uint32_t, uint64_t
+from libc.string cimport memcpy
 
-from covey.codec.values cimport ARGS, CALL, ITEMS, PARTIAL, VALUES, values_seal, values_unseal
+from covey.codec.values cimport ARGS, CALL, GUARDED, ITEMS, PARTIAL, VALUES, values_seal, values_unseal
 from covey.link.doer cimport (
     Doer, QueuedTask, doer_announce_locked, doer_attend, doer_bye, doer_free, doer_hello, doer_init, doer_listen,
     doer_next_forgotten, doer_next_letter_locked, doer_put_note, doer_put_outcome, doer_put_output, doer_receive_locked,
@@ -26,7 +27,7 @@ from covey.link.post cimport Letter, clock_now, letter_frames
 from covey.link.wake cimport wake_drain, wake_ring
 from covey.wire.bale cimport Bale, Frame, bale_drop, bale_of_buffers, bale_of_copies, bale_views
 from covey.wire.buffer cimport Buffer, buffer_clear, buffer_free, buffer_init, buffer_put
-from covey.wire.protocol cimport CPU, ERROR, PLANNED, SETUP_FAILED, VALUE, FunctionRecord, Header, NoteRecord
+from covey.wire.protocol cimport CPU, ERROR, FINAL, PLANNED, SETUP_FAILED, VALUE, FunctionRecord, Header, NoteRecord
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 from cpython.pythread cimport PyThread_acquire_lock, PyThread_release_lock
 
@@ -109,6 +110,8 @@ cdef class Runner:
     cdef uint16_t taken                 # of the GPU, by the task that runs, as in TaskRecord
     cdef uint64_t result_limit
     cdef uint64_t tasks_left            # before this slot retires; 0: no limit
+    cdef bint final                     # what the current task raised is not to be tried again
+    cdef object guard                   # the types after which it may be, sealed; None: any Exception
     cdef bint native
     cdef object link                    # the thread of a link on pyzmq
 
@@ -345,7 +348,11 @@ cdef class Runner:
         cdef object buffers
         cdef list results
         cdef int form
+        cdef uint32_t length = task.length
         self.taken = task.share
+        self.final = False
+        if self.guard is not None:
+            self.guard = None
         buffer_clear(&self.scratch)
         try:
             try:
@@ -355,8 +362,11 @@ cdef class Runner:
                     function = self._function(task.function)
                 if self.luggage:
                     self._wear(task.function)
-                form = parcel[0] if task.length else 0
-                arguments = values_unseal(parcel, task.length, bale_views(task.bale, 1))
+                if length > 5 and parcel[0] == GUARDED:
+                    length = self._take_guard(parcel, length)
+                    parcel += task.length - length
+                form = parcel[0] if length else 0
+                arguments = values_unseal(parcel, length, bale_views(task.bale, 1))
             finally:
                 bale_drop(task.bale)
             if form == VALUES or form == ARGS:
@@ -374,29 +384,50 @@ cdef class Runner:
                     else:
                         for item in <list> arguments:
                             results.append(PyObject_CallObject(function, item))
-                except SystemExit:
-                    raise
                 except BaseException as error:
+                    value = (results, self._error(error))
+                    if self.final and isinstance(error, SystemExit):
+                        raise
                     status = ERROR
                     form = PARTIAL
-                    value = (results, self._error(error))
                 else:
                     form = ITEMS
                     value = results
             buffers = self._seal(form, value, function, &status)
             if buffers is not None:
                 extra = bale_of_buffers(buffers)
-        except SystemExit:
-            raise
         except BaseException as error:
             status = ERROR
             self._put_error(error)
+            if self.final and isinstance(error, SystemExit):
+                raise
         spent = clock_now() - start
         if self.streams["pending"]:
             self.streams["flush"]()
         doer_put_outcome(
-            &self.end, task.ticket, status, <uint32_t> min(spent * 1e6, 4e9), self.scratch.data, self.scratch.used, extra)
+            &self.end, task.ticket, status, FINAL if self.final else 0, <uint32_t> min(spent * 1e6, 4e9),
+            self.scratch.data, self.scratch.used, extra)
         return 0
+
+    cdef uint32_t _take_guard(self, const unsigned char* parcel, uint32_t length) except 0:
+        """Keeps the guard of a parcel; how long the rest of it is."""
+        cdef uint32_t size
+        memcpy(&size, parcel + 1, 4)
+        if size >= length - 5:
+            raise ValueError("a task came with a parcel that cannot be read; this is a defect of covey")
+        self.guard = (<const char*> parcel + 5)[:size]
+        return length - 5 - size
+
+    cdef bint _is_final(self, object error) except -1:
+        if self.guard is None:
+            return not isinstance(error, Exception)
+        from covey.codec.retriable import opened
+
+        try:
+            return not isinstance(error, opened(self.guard))
+        except Exception as odd:
+            error.add_note(f"covey: it was not tried again, because the types of retry_on= cannot be loaded here ({odd!r})")
+            return True
 
     cdef object _seal(self, int form, object value, object function, int* status):
         """The value into the scratch buffer; an error in its place if it cannot or may not travel."""
@@ -429,6 +460,7 @@ cdef class Runner:
     cdef object _error(self, object error):
         from covey.codec.outcome import seal_error
 
+        self.final = self._is_final(error)
         return seal_error(error, f"slot {self.number} (pid {self.pid} on {self.host})")
 
     cdef int _put_error(self, object error) except -1:

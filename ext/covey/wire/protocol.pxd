@@ -60,6 +60,8 @@ cdef enum Kind:
     CREDIT = 36                 # how much I can do for you, from now on
     LEAVING = 37                # I want to leave: take back what waits, give me no more, and say STOP when you have all;
                                 # no records
+    HELD = 38                   # these tasks, which an earlier link brought, run here or have been done here: who asks
+                                # again gets that, not another run
 
 # Flag of a Header.
 cdef enum Flag:
@@ -95,10 +97,16 @@ cdef enum:
 # TaskFlag.
 cdef enum TaskFlag:
     SPLITTABLE = 1              # a bundle of calls: hand it back as BROKEN at its first crash
+    ONCE = 2                    # it must not begin twice: where it may have begun and is lost, it ends as MAYBE_RAN
+    ATTENDED = 4                # it waits for notes of its asker: when that one's link ends, nobody wants it any more
 
 # CancelFlag.
 cdef enum CancelFlag:
     FORCE = 1                   # even if it runs: the slot under it is killed and replaced
+
+# Flag of an outcome.
+cdef enum OutcomeFlag:
+    FINAL = 1                   # of an ERROR: it is not to be tried again, however many retries are left
 
 # Status of an outcome: how the task ended.
 cdef enum Status:
@@ -110,7 +118,8 @@ cdef enum Status:
     LOST = 6                    # too many machines were lost under it; payload: a UTF-8 line an attempt
     BROKEN = 7                  # a SPLITTABLE task whose slot died; payload: a UTF-8 line an attempt
     REFUSED = 8                 # no doer may take it; payload: a UTF-8 reason
-    LAST_STATUS = 8
+    MAYBE_RAN = 9               # it was to run once, and who may have begun it is gone; payload: a UTF-8 line an attempt
+    LAST_STATUS = 9
 
 # Stream in OUTPUT.
 cdef enum Stream:
@@ -201,6 +210,8 @@ cdef packed struct TaskRecord:
     uint8_t attempts            # how often it was given out before, as far as it may have begun; above 254: 254
     uint16_t share              # of a GPU, in 1 / WHOLE_SHARE; 0: all of it
     uint32_t timeout_ms         # 0: none
+    uint32_t retry_wait_ms      # how long at most it rests before its first retry, twice as long before the next; 0: not at all
+    uint64_t name               # the same on all links, whatever happens to them; 0: the next loop gives it one
 
 cdef packed struct CancelRecord:
     uint64_t ticket
@@ -208,6 +219,9 @@ cdef packed struct CancelRecord:
 
 cdef packed struct TicketRecord:    # of RETRACT and STARTED
     uint64_t ticket
+
+cdef packed struct HeldRecord:
+    uint64_t name
 
 cdef packed struct RetractedRecord:
     uint64_t ticket
@@ -219,7 +233,7 @@ cdef packed struct OutcomeRecord:
     uint32_t run_us             # microseconds it ran
     uint8_t status
     uint8_t attempt             # which attempt this was, from 1, those of all brokers above included
-    uint16_t spare              # 0
+    uint16_t flags
 
 cdef packed struct OutputRecord:
     uint64_t ticket

@@ -58,6 +58,8 @@ cdef size_t wire_record_size(int kind, const unsigned char* record, uint32_t* le
         return sizeof(TicketRecord)
     if kind == RETRACTED:
         return sizeof(RetractedRecord)
+    if kind == HELD:
+        return sizeof(HeldRecord)
     if kind == CREDIT:
         return sizeof(CreditRecord)
     if kind == PIECES:
@@ -167,7 +169,7 @@ KINDS = {
     "QUERY": QUERY, "ANSWER": ANSWER, "NOTE": NOTE,
     "FUNCTION": FUNCTION, "FORGET": FORGET, "TASKS": TASKS, "CANCEL": CANCEL, "RETRACT": RETRACT,
     "STOP": STOP, "OUTCOMES": OUTCOMES, "STARTED": STARTED, "RETRACTED": RETRACTED,
-    "OUTPUT": OUTPUT, "CREDIT": CREDIT, "LEAVING": LEAVING,
+    "OUTPUT": OUTPUT, "CREDIT": CREDIT, "LEAVING": LEAVING, "HELD": HELD,
 }
 
 FAULTS = {

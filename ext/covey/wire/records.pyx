@@ -13,8 +13,8 @@ from libc.stdint cimport int16_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.string cimport memcpy, memset
 
 from covey.wire.protocol cimport (
-    ASKER, DOER, JOURNAL, NEEDS_CPU, CancelRecord, FunctionRecord, Header, HelloRecord, OutcomeRecord,
-    RetractedRecord, TaskRecord, TicketRecord, WelcomeRecord)
+    ASKER, DOER, FORCE, JOURNAL, NEEDS_CPU, ONCE, CancelRecord, FunctionRecord, Header, HelloRecord,
+    OutcomeRecord, RetractedRecord, TaskRecord, TicketRecord, WelcomeRecord)
 
 
 def hello(bint asks, uint32_t pid, bytes name not None, uint32_t capacity=0):
@@ -55,7 +55,9 @@ def read_function(bytes message not None):
     return record.number, (<const char*> record.digest)[:sizeof(record.digest)], body[:record.length]
 
 
-def manner(*, int priority=0, int needs=NEEDS_CPU, int flags=0, int retries=0, int share=0, uint32_t timeout_ms=0):
+def manner(
+        *, int priority=0, int needs=NEEDS_CPU, int flags=0, int retries=0, int share=0, uint32_t timeout_ms=0,
+        uint32_t retry_wait_ms=0):
     """How a task is to be treated: a TaskRecord that has no ticket, function and parcel yet."""
     cdef TaskRecord record
     memset(&record, 0, sizeof(record))
@@ -65,26 +67,34 @@ def manner(*, int priority=0, int needs=NEEDS_CPU, int flags=0, int retries=0, i
     record.retries = <uint8_t> retries
     record.share = <uint16_t> share
     record.timeout_ms = timeout_ms
+    record.retry_wait_ms = retry_wait_ms
     return (<const char*> &record)[:sizeof(record)]
 
 
-def priority_of(bytes manner not None):
-    """The priority in a `manner`; ValueError for what is none."""
-    cdef TaskRecord record
-    if PyBytes_GET_SIZE(manner) != sizeof(record):
+cdef const TaskRecord* _record_of(bytes manner) except NULL:
+    if PyBytes_GET_SIZE(manner) != sizeof(TaskRecord):
         raise ValueError(f"{len(manner)} bytes are no TaskRecord of this version")
-    return (<const TaskRecord*> PyBytes_AS_STRING(manner)).priority
+    return <const TaskRecord*> PyBytes_AS_STRING(manner)
 
 
-def task(bytes manner not None, uint64_t ticket, uint32_t number, bytes parcel not None):
-    """A TASKS record, with its parcel, for a function of that number."""
+def read_manner(bytes manner not None):
+    """Priority, needs, and whether it must not begin twice; ValueError for what is no `manner`."""
+    cdef const TaskRecord* record = _record_of(manner)
+    return record.priority, record.needs, record.flags & ONCE != 0
+
+
+def task(bytes manner not None, uint64_t ticket, uint32_t number, bytes parcel not None, *, uint64_t name=0, int attempts=0):
+    """A TASKS record, with its parcel, for a function of that number.
+
+    `name` is the task's on all links, and `attempts` how often it was given out under that name before.
+    """
     cdef TaskRecord record
-    if PyBytes_GET_SIZE(manner) != sizeof(record):
-        raise ValueError(f"{len(manner)} bytes are no TaskRecord of this version")
-    memcpy(&record, PyBytes_AS_STRING(manner), sizeof(record))
+    memcpy(&record, _record_of(manner), sizeof(record))
     record.ticket = ticket
     record.function = number
     record.length = <uint32_t> len(parcel)
+    record.name = name
+    record.attempts = <uint8_t> attempts
     return (<const char*> &record)[:sizeof(record)] + parcel
 
 
@@ -128,11 +138,11 @@ def read_outcomes(bytes message not None):
     return found
 
 
-def cancel(uint64_t ticket):
-    """A CANCEL's record."""
+def cancel(uint64_t ticket, bint force=False):
+    """A CANCEL's record; `force`: even if it runs."""
     cdef CancelRecord record
     record.ticket = ticket
-    record.flags = 0
+    record.flags = FORCE if force else 0
     return (<const char*> &record)[:sizeof(record)]
 
 

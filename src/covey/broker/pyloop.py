@@ -32,7 +32,8 @@ class PythonLoop(Broker):
         self._socket = self._context.socket(zmq.ROUTER)
         self._socket.router_mandatory = True
         self._socket.linger = 0
-        self._waiting: dict[int, deque[tuple[bytes, list[bytes]]]] = {}
+        # By route, which is never given to a second peer as a row of the desk is.
+        self._waiting: dict[bytes, deque[list[bytes]]] = {}
         try:
             for address in addresses:
                 self._socket.bind(address)
@@ -49,12 +50,9 @@ class PythonLoop(Broker):
         try:
             while not self.stopped:
                 self._receive_all()
-                wait, letters = self.pump()
-                for peer, route, frames in letters:
-                    self._waiting.setdefault(peer, deque()).append((route, frames))
-                self._send_all()
-                limit = None if wait is None else int(wait * 1000) + 1
-                poller.poll(RETRY_MS if self._waiting else limit)
+                poller.poll(self._say_all())
+            # Farewells, and whatever else was said on the way out.
+            self._say_all()
         finally:
             self._socket.close()
             self._context.give_back()
@@ -67,15 +65,30 @@ class PythonLoop(Broker):
             route, *frames = self._socket.recv_multipart()
             self.receive(route, frames)
 
-    def _send_all(self) -> None:
-        for peer, letters in list(self._waiting.items()):
+    def _say_all(self) -> int | None:
+        """Decides and sends; how many milliseconds there is nothing to do then, unless something happens."""
+        wait, letters = self.pump()
+        for route, frames in letters:
+            self._waiting.setdefault(route, deque()).append(frames)
+        if not self._send_all():
+            # What follows from somebody's end is decided before anything is waited for.
+            return 0
+        if self._waiting:
+            return RETRY_MS
+        return None if wait is None else int(wait * 1000) + (wait > 0)
+
+    def _send_all(self) -> bool:
+        """Sends what can be sent; False if somebody turned out to be gone."""
+        all_there = True
+        for route, letters in list(self._waiting.items()):
             try:
                 while letters:
-                    route, frames = letters[0]
-                    self._socket.send_multipart([route, *frames], zmq.DONTWAIT)
+                    self._socket.send_multipart([route, *letters[0]], zmq.DONTWAIT)
                     letters.popleft()
             except zmq.Again:
                 continue
             except zmq.ZMQError:
-                self.unreachable(peer)
-            del self._waiting[peer]
+                self.unreachable(route)
+                all_there = False
+            del self._waiting[route]
+        return all_there

@@ -61,11 +61,13 @@ class OrderRecord:
     length: int
     timeout_ms: int
     status: int
+    why: int
     attempt: int
     flags: int
     crashes: int
     needs: int
     retries: int
+    raised: int
     priority: int
     share: int
 

@@ -21,21 +21,23 @@ import threading
 import weakref
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Executor
+from functools import partial
 from time import monotonic
-from typing import TYPE_CHECKING, Any, Literal, overload
+from typing import TYPE_CHECKING, Any, Literal, Unpack, overload
 
 from covey import settings as settings_module
 from covey.client import closing
 from covey.client.bundles import Sizer
+from covey.client.demands import require_map, require_setup
 from covey.client.exchange import Exchange
+from covey.client.footing import Footing
 from covey.client.inline import InlineRunner
 from covey.client.mapping import Feeder, ordered, unordered, zipped
-from covey.client.options import NEEDS_CPU, NEEDS_GPU, Options, TaskSettings, checked
+from covey.client.options import NEEDS_CPU, NEEDS_GPU, Options, TaskSettings
 from covey.client.progress import maybe_progress
 from covey.client.results import Results
 from covey.client.statistics import Statistics, statistics_of
 from covey.client.where import Elsewhere, elsewhere
-from covey.client.wishes import require_map, require_setup
 from covey.codec.functions import Setup, callable_name
 from covey.errors import ClientClosed, CoveyError, ForkedClient
 from covey.keys.connection import find_connection
@@ -47,8 +49,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from covey.client.job import Job
-    from covey.client.resume import Resumed
-    from covey.node.machines import Machines
+    from covey.client.options import Given
 
 __all__ = ["Client"]
 
@@ -119,12 +120,10 @@ class Client(Exchange, Executor):
         self._address = ""
         self._gpu_slots = 0
         self._slots_per_gpu = 1
+        self._is_of_broker = False
         self._last_totals: Mapping[str, int] | None = None
         self._runner: InlineRunner | None = None
-        self._jobs: weakref.WeakSet[Job | Resumed] = weakref.WeakSet()
-        # The connection file of the broker, and what was done in its slots before our first task.
-        self._broker = ""
-        self._setup: Setup | None = None
+        self.footing = Footing()
         if inline:
             if initializer is not None:
                 initializer(*initargs)
@@ -133,7 +132,7 @@ class Client(Exchange, Executor):
             self.submit = self._runner.submit  # type: ignore[method-assign, assignment]
             self._closed = False
             return
-        self._setup = setup = None if initializer is None else Setup(initializer, initargs)
+        self.footing.setup = setup = None if initializer is None else Setup(initializer, initargs)
         if isinstance(where, str) and where.startswith(("ipc://", "inproc://")):
             super().__init__(where, settings_module.read())
             if setup is not None:
@@ -159,22 +158,26 @@ class Client(Exchange, Executor):
             if client is not None:
                 client.fail(error)
 
+        self._is_of_broker = far.all_of_it
         if far.all_of_it:
             wishes |= {"max_cpu": 0, "max_gpu": 0}
-            self._broker = far.machines[0].file
+            self.footing.file = far.machines[0].file
         sealed = None if setup is None else (setup.data, setup.buffers, setup.token)
         node = LocalNode(on_broken=on_broken, links=bool(far.machines), setup=sealed, **wishes)
         self._gpu_slots = node.gpu_slots
         self._slots_per_gpu = max(1, node.settings.slots_per_gpu)
         slots = node.count - node.gpu_slots
-        self._node = node
+        self._node, self.footing.machines = node, node.machines
         self._address = node.address
         try:
             for machine in far.machines:
                 assert node.machines is not None
                 keys = far.keys
                 node.machines.dial(
-                    machine, asks=True, keys=(keys.broker, keys.own.public, keys.own.secret) if keys else None
+                    machine,
+                    asks=True,
+                    keys=(keys.broker, keys.own.public, keys.own.secret) if keys else None,
+                    authkey=far.authkey,
                 )
             node.start()
             super().__init__(node.inproc, node.settings, max(1, slots))
@@ -250,26 +253,10 @@ class Client(Exchange, Executor):
         )
 
     @overload
-    def options(
-        self,
-        *,
-        priority: int | None = None,
-        timeout: float | None = None,
-        retries: int | None = None,
-        gpu: float | None = None,
-        detached: Literal[True],
-    ) -> Job: ...
+    def options(self, *, detached: Literal[True], **settings: Unpack[Given]) -> Job: ...
 
     @overload
-    def options(
-        self,
-        *,
-        priority: int | None = None,
-        timeout: float | None = None,
-        retries: int | None = None,
-        gpu: float | None = None,
-        detached: Literal[False] = False,
-    ) -> Options: ...
+    def options(self, *, detached: Literal[False] = False, **settings: Unpack[Given]) -> Options: ...
 
     def options(
         self,
@@ -277,6 +264,9 @@ class Client(Exchange, Executor):
         priority: int | None = None,
         timeout: float | None = None,
         retries: int | None = None,
+        retry_on: type[BaseException] | tuple[type[BaseException], ...] | None = None,
+        retry_wait: float | None = None,
+        on_lost: str | None = None,
         gpu: float | None = None,
         detached: bool = False,
     ) -> Options:
@@ -286,32 +276,29 @@ class Client(Exchange, Executor):
             priority: among the tasks of this client a higher one goes first; 0 is the default.
             timeout: seconds that a call may run; then its slot is killed and the call raises TaskTimeout.
             retries: how often a call that raised is tried again.
+            retry_on: after which exceptions: a type, or a tuple of types. None: any Exception.
+            retry_wait: seconds of rest before the first retry, doubled for each further one, up to a minute; of each
+                rest a random part is kept, so that calls which failed together do not come back together. 0: none.
+            on_lost: "retry" runs a call again whose slot died or whose machine was lost. "fail" never does: where it
+                may have begun, it raises MaybeRan.
             gpu: 1 for a slot that has a GPU, 0.25 for one on a GPU that up to four such calls share.
             detached: open a job at the broker's journal, whose calls outlive this program: see `covey.resume`. The view
                 has `job_id` and `flush` besides.
 
         >>> import covey
         >>> with covey.Client(inline=True) as client:
-        ...     client.options(priority=5, retries=2).submit(pow, 2, 3).result()
+        ...     client.options(priority=5, retries=2, retry_on=OSError, retry_wait=0.5).submit(pow, 2, 3).result()
         8
         """
-        settings = checked(
-            PLAIN, priority=priority, timeout=timeout, retries=retries, gpu=gpu, count_gpus=self.count_gpus
+        view = Options(self, PLAIN).options(
+            priority=priority, timeout=timeout, retries=retries, retry_on=retry_on, retry_wait=retry_wait,
+            on_lost=on_lost, gpu=gpu,
         )
         if detached:
             from covey.client.job import open_job
 
-            return open_job(self, settings)
-        return Options(self, settings)
-
-    def speaks_for(self, job: Job | Resumed) -> None:
-        """Before this client ends, the job is told to let go."""
-        self._jobs.add(job)
-
-    @property
-    def journalled(self) -> tuple[Machines | None, str, Setup | None]:
-        """What a detached job needs to know of this client: its links, its broker's file, its initializer."""
-        return self._node.machines if self._node is not None else None, self._broker, self._setup
+            return open_job(self, view.settings)
+        return view
 
     def submit_with(
         self, settings: TaskSettings, fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
@@ -319,16 +306,7 @@ class Client(Exchange, Executor):
         """One call with settings; what a view of `options` calls."""
         if self._runner is not None:
             return self._runner.submit_with(settings, fn, args, kwargs)
-        return self.send(
-            fn,
-            args,
-            kwargs,
-            priority=settings.priority,
-            needs=settings.needs,
-            share=settings.share,
-            retries=settings.retries,
-            timeout=settings.timeout,
-        )
+        return self.send(fn, args, kwargs, **settings.riders)
 
     def map_with(
         self,
@@ -360,6 +338,7 @@ class Client(Exchange, Executor):
             sizer=Sizer(self.slots_for(settings), 1 if settings.alone else chunksize, buffersize, length),
             settings=settings,
             progress=bar,
+            slots=partial(self.slots_for, settings) if self._has_machines else None,
         )
         self._maps.add(feeder)
         feeder.feed(ahead=True)
@@ -438,12 +417,13 @@ class Client(Exchange, Executor):
         with self._end_lock:
             if self._closed:
                 return
-            for job in list(self._jobs):
-                job.let_go()
+            self.footing.let_go()
             self.wait_idle()
             node = self._node
             if node is not None:
                 self._last_totals = node.totals()
+                if node.machines is not None and self._last_totals["accepted"]:
+                    node.machines.name_before_the_end()
             self.close(ClientClosed())
             if node is not None:
                 node.close()
@@ -465,7 +445,8 @@ class Client(Exchange, Executor):
         1
         """
         if self._runner is not None:
-            return Statistics(slots=1, slots_up=1, unfinished=0, finished=self._runner.finished)
+            here = self._runner
+            return Statistics(slots=1, slots_up=1, unfinished=0, finished=here.finished, retried=here.retried)
         node = self._node
         totals = self._last_totals if node is None else node.totals()
         return statistics_of(self.slots + self.gpu_slots, self.unfinished, totals)
@@ -486,6 +467,10 @@ class Client(Exchange, Executor):
     def sees_all_callers(self) -> bool:
         """Whether whoever else gives tasks to these slots does so from this machine, through `folder`."""
         return self._node is not None and self._node.machines is None
+
+    @property
+    def _has_machines(self) -> bool:
+        return self._node is not None and self._node.machines is not None
 
     @property
     def slots(self) -> int:
@@ -531,6 +516,20 @@ class Client(Exchange, Executor):
         machines.wait(lambda: machines.settled, timeout)
         return machines.name_missing()
 
+    def wait_slots(self, timeout: float = 5.0) -> None:
+        """Waits until there is a slot, or every machine was tried in vain; not at all where this one has slots.
+
+        >>> import covey
+        >>> covey.Client(inline=True).wait_slots()
+        """
+        node = self._node
+        if node is None or node.machines is None or node.count:
+            return
+        machines = node.machines
+        machines.wait(lambda: any(machines.capacity) or machines.settled, timeout)
+        if not any(machines.capacity):
+            machines.name_missing()
+
     def stop_machines(self) -> None:
         """Ends the worker scripts and nodes on the other machines, each with exit code 0, once what runs is done."""
         if self._node is not None and self._node.machines is not None:
@@ -557,9 +556,16 @@ class Client(Exchange, Executor):
         """
         machines = self._node.machines if self._node is not None else None
         if machines is not None:
-            # Longer than until they have settled: a machine's first slot may be there before its GPU's is.
-            machines.wait(lambda: self.gpu_slots > 0, 5.0)
+            # Longer than until they have settled: a machine's first slot may be there before its GPU's is. A broker
+            # tells at once what it has; what it has not may come in a day.
+            of_broker = self._is_of_broker
+            machines.wait(lambda: self.gpu_slots > 0 or (of_broker and machines.met), 5.0)
         return self.gpu_slots
+
+    @property
+    def gpus_may_come(self) -> bool:
+        """Whether a call that asks for a GPU may wait for one that nobody has yet: nodes join a broker at any time."""
+        return self._is_of_broker
 
     @property
     def closed(self) -> bool:

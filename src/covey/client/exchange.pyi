@@ -6,6 +6,7 @@ from typing import Any
 
 from covey.client.futures import Future
 from covey.codec.functions import Function, FunctionBook
+from covey.codec.retriable import Retriable
 from covey.settings import Settings
 
 class Exchange:
@@ -32,7 +33,10 @@ class Exchange:
         priority: int = 0,
         needs: int = ...,
         share: int = 0,
+        flags: int = 0,
         retries: int = 0,
+        retry_wait: float = 0.0,
+        retry_on: Retriable | None = None,
         timeout: float | None = None,
     ) -> Future[Any]:
         """As `submit`, with settings."""
@@ -47,6 +51,8 @@ class Exchange:
         share: int = 0,
         flags: int = 0,
         retries: int = 0,
+        retry_wait: float = 0.0,
+        retry_on: Retriable | None = None,
         timeout: float | None = None,
         crashes: int = 0,
     ) -> Future[Any]:

@@ -13,9 +13,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import Future
-from time import monotonic
+from random import random
+from time import monotonic, sleep
 from typing import Any
 
+from covey import settings as settings_module
 from covey.client.options import TaskSettings
 from covey.client.progress import Progress
 from covey.errors import ClientClosed
@@ -28,7 +30,9 @@ class InlineRunner:
 
     def __init__(self) -> None:
         self.finished = 0
+        self.retried = 0
         self.closed = False
+        self._most_rest = settings_module.read().retry_wait_limit
 
     def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
         """A future that is done already."""
@@ -44,7 +48,7 @@ class InlineRunner:
         future: Future[Any] = Future()
         future.set_running_or_notify_cancel()
         try:
-            value = _with_retries(settings.retries, fn, args, kwargs)
+            value = self._call(settings, fn, args, kwargs)
         except Exception as error:
             # Only what a slot would send back; Ctrl-C, sys.exit and a debugger's quit belong to the caller.
             future.set_exception(error)
@@ -70,7 +74,7 @@ class InlineRunner:
                     raise ClientClosed
                 if deadline is not None and monotonic() > deadline:
                     raise TimeoutError(f"map: item {index} was not done when the timeout given to the call was over")
-                value = _with_retries(settings.retries, fn, item if star else (item,), {})
+                value = self._call(settings, fn, item if star else (item,), {})
                 self.finished += 1
                 if progress is not None:
                     progress.tick(1)
@@ -82,11 +86,18 @@ class InlineRunner:
             if progress is not None:
                 progress.close()
 
-
-def _with_retries(retries: int, fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    for _ in range(retries):
-        try:
-            return fn(*args, **kwargs)
-        except Exception:
-            continue
-    return fn(*args, **kwargs)
+    def _call(
+        self, settings: TaskSettings, fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> Any:
+        types = (Exception,) if settings.retry_on is None else settings.retry_on.types
+        most = settings.retry_wait
+        for _ in range(settings.retries):
+            try:
+                return fn(*args, **kwargs)
+            except types:
+                self.retried += 1
+            if most:
+                # As the scheduler does: up to a bound that doubles.
+                sleep(random() * most)
+                most = min(2 * most, max(settings.retry_wait, self._most_rest))
+        return fn(*args, **kwargs)

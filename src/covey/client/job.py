@@ -14,10 +14,12 @@ soon as its outcome is kept; a call that the journal refuses raises why, in its 
 
 from __future__ import annotations
 
+import math
 import secrets
 import threading
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future as StandardFuture
+from functools import partial
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
@@ -29,7 +31,7 @@ from covey.client.futures import make_future
 from covey.client.journalled import Door, Receipts, find_door, said
 from covey.client.line import settle
 from covey.client.mapping import zipped
-from covey.client.options import Options, TaskSettings
+from covey.client.options import ONCE, Options, TaskSettings
 from covey.client.outbox import Outbox, Pending
 from covey.client.progress import maybe_progress
 from covey.client.results import Results
@@ -52,9 +54,8 @@ def open_job(client: Client, settings: TaskSettings) -> Job:
     known = settings_module.read()
     # Of its own: the client's has no body of a function any more once that was sent. And slots may be anywhere.
     book = FunctionBook(ship=True, ship_limit=known.ship_limit)
-    _, _, setup = client.journalled
-    if setup is not None:
-        book.bring(setup)
+    if client.footing.setup is not None:
+        book.bring(client.footing.setup)
     return Job(client, door, settings, book, known.parcel_limit)
 
 
@@ -71,8 +72,23 @@ class Job(Options):
     """
 
     __slots__ = (
-        "__weakref__", "_book", "_closed", "_count", "_door", "_fetching", "_futures", "_lock", "_outbox", "_owner",
-        "_parcel_limit", "_receipts", "_serial", "_session", "job_id")
+        "__weakref__",
+        "_book",
+        "_closed",
+        "_count",
+        "_door",
+        "_fetching",
+        "_futures",
+        "_life",
+        "_lock",
+        "_outbox",
+        "_owner",
+        "_parcel_limit",
+        "_receipts",
+        "_serial",
+        "_session",
+        "job_id",
+    )
 
     def __init__(
         self, owner: Client, door: Door, settings: TaskSettings, book: FunctionBook, parcel_limit: int
@@ -89,10 +105,11 @@ class Job(Options):
         self._lock = threading.RLock()
         self._count = 0
         self._futures: dict[int, JobFuture] = {}
-        self._serial = 0
+        # How far outcomes were fetched, of which life of the journal.
+        self._life, self._serial = "", 0
         self._fetching: StandardFuture[Any] | None = None
         self._closed = False
-        owner.speaks_for(self)
+        owner.footing.jobs.add(self)
         door.ask_until("open", {"job": self.job_id, "session": self._session})
 
     # What a view of options needs of a client: `job.options(priority=1)` is one of this job.
@@ -100,6 +117,11 @@ class Job(Options):
     def count_gpus(self) -> int:
         """As the client's."""
         return self._owner.count_gpus()
+
+    @property
+    def gpus_may_come(self) -> bool:
+        """As the client's."""
+        return self._owner.gpus_may_come
 
     def submit_with(
         self, settings: TaskSettings, fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
@@ -114,11 +136,16 @@ class Job(Options):
         references: set[str] = set()
         form, obj = (CALL, (args, kwargs)) if kwargs else (ARGS, args)
         parcel, buffers = seal(form, obj, entry.name, references)
+        if settings.retry_on is not None:
+            parcel = settings.retry_on.ahead + parcel
+            references |= settings.retry_on.references
         if references:
             entry = self._book.equip(entry, references)
         how = manner(
-            priority=settings.priority, needs=settings.needs, retries=settings.retries, share=settings.share,
-            timeout_ms=0 if settings.timeout is None else max(1, int(settings.timeout * 1000)))
+            priority=settings.priority, needs=settings.needs, flags=ONCE if settings.once else 0,
+            retries=settings.retries, share=settings.share,
+            timeout_ms=0 if settings.timeout is None else max(1, int(settings.timeout * 1000)),
+            retry_wait_ms=math.ceil(settings.retry_wait * 1000))
         copies = [bytes(buffer) for buffer in buffers]
         with self._lock:
             call = Pending(self._count, entry, how, parcel, copies)
@@ -195,11 +222,10 @@ class Job(Options):
     def _give_way(self) -> None:
         self._owner.flush()
 
-    def _withdraw(self, future: JobFuture) -> None:
+    def _withdraw(self, future: JobFuture, force: bool) -> None:
         with self._lock:
             self._futures.pop(future.index, None)
-        if not self._outbox.take_out(future.index):
-            self._receipts.add(future.index)
+        self._outbox.take_out(future.index, partial(self._receipts.add, future.index, force=force))
 
     def _on_taken(self, future: JobFuture) -> None:
         """The future was asked for its outcome; if it had one, the journal need not keep it."""
@@ -217,7 +243,7 @@ class Job(Options):
 
     def _fetch(self) -> None:
         if self._fetching is None and self._futures and not self._closed:
-            facts = {"job": self.job_id, "session": self._session, "after": self._serial}
+            facts = {"job": self.job_id, "session": self._session, "life": self._life, "after": self._serial}
             self._fetching = self._door.ask("fetch", facts)
             self._fetching.add_done_callback(self._on_fetched)
 
@@ -225,14 +251,16 @@ class Job(Options):
         if answer.cancelled():
             return
         try:
-            rows, _ = said(answer)
+            rows, life = said(answer)
         except errors.TaskLost:
-            rows = []
+            rows, life = [], self._life
         except BaseException as error:
             self._end(error)
             return
         found = []
         with self._lock:
+            if life != self._life:
+                self._life, self._serial = life, 0
             for index, serial, *outcome in rows:
                 self._serial = max(self._serial, serial)
                 found.append((self._futures.pop(index, None), outcome))

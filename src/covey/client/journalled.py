@@ -82,14 +82,14 @@ class Door:
 
 def find_door(client: Client, what: str) -> Door:
     """The way to the journal of the client's broker; LinkRefused, with a sentence about `what`, if there is none."""
-    machines, file, _ = client.journalled
+    machines, file = client.footing.machines, client.footing.file
     if machines is None or not file:
         raise errors.LinkRefused(
             f"{what}: a broker keeps such jobs, and this client has none: start one with `covey broker FILE --journal "
             "DIR`, and name its FILE (where=FILE)"
         )
     client.require_taking()
-    machines.wait(lambda: machines.present, 5.0)
+    machines.wait(lambda: machines.met, 5.0)
     # A broker that is just starting has its journal a moment later.
     if not machines.wait(lambda: machines.journal, 2.0):
         why = "; ".join(machines.missing().values())
@@ -110,30 +110,35 @@ class Receipts:
         self._job = job_id
         self._floor = floor
         self._changed = threading.Condition(threading.RLock())
-        self._new: set[int] = set()
-        self._asked: list[list[int]] | None = None
+        # Of those to be forgotten at all costs, and of the others.
+        self._new: dict[bool, set[int]] = {True: set(), False: set()}
+        self._asked: tuple[list[list[int]], bool] | None = None
 
-    def add(self, index: int) -> None:
-        """This one is not needed any more."""
+    def add(self, index: int, *, force: bool = False) -> None:
+        """This one is not needed any more; `force`: nor that it goes on running."""
         with self._changed:
-            self._new.add(index)
+            self._new[force].add(index)
             self._send()
 
     def _send(self) -> None:
-        if self._asked is not None or not self._new:
+        force = bool(self._new[True])
+        if self._asked is not None or not self._new[force]:
             return
         ranges: list[list[int]] = []
-        for index in sorted(self._new):
+        for index in sorted(self._new[force]):
             if ranges and ranges[-1][1] == index:
                 ranges[-1][1] = index + 1
             else:
                 ranges.append([index, index + 1])
-        self._new.clear()
-        self._asked = ranges
+        self._new[force].clear()
+        self._asked = ranges, force
         self._ask()
 
     def _ask(self) -> None:
-        future = self._door.ask("forget", {"job": self._job, "ranges": self._asked, "floor": self._floor()})
+        assert self._asked is not None
+        ranges, force = self._asked
+        facts = {"job": self._job, "ranges": ranges, "force": force, "floor": self._floor()}
+        future = self._door.ask("forget", facts)
         future.add_done_callback(self._on_answer)
 
     def _on_answer(self, future: Future[Any]) -> None:

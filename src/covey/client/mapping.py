@@ -31,12 +31,13 @@ from covey.client.futures import Partial
 from covey.client.options import NEEDS_CPU, TaskSettings
 from covey.codec.functions import callable_name
 from covey.codec.parcel import ITEMS, STAR, seal_args
-from covey.errors import BundleBroken, NotPicklable, ParcelTooLarge, PoisonTask
+from covey.errors import BundleBroken, NotPicklable, ParcelTooLarge, PoisonTask, TaskLost
 
 if TYPE_CHECKING:
     from covey.client.futures import Future
     from covey.client.progress import Progress
     from covey.codec.functions import Function
+    from covey.codec.retriable import Retriable
 
 # The TaskFlag of wire/protocol: at the first death under it a bundle comes back instead of running again.
 SPLITTABLE = 1
@@ -63,6 +64,8 @@ class Poster(Protocol):
         share: int = 0,
         flags: int = 0,
         retries: int = 0,
+        retry_wait: float = 0.0,
+        retry_on: Retriable | None = None,
         timeout: float | None = None,
         crashes: int = 0,
     ) -> Future[Any]: ...
@@ -98,6 +101,7 @@ class Feeder:
         sizer: Sizer,
         settings: TaskSettings,
         progress: Progress | None = None,
+        slots: Callable[[], int] | None = None,
     ) -> None:
         self.poster = poster
         self.entry = entry
@@ -106,6 +110,8 @@ class Feeder:
         self.sizer = sizer
         self.settings = settings
         self.progress = progress
+        # How many there are by now, where machines may join while the map runs.
+        self.slots = slots
         # In order, not yet handed out. Broken bundles are replaced by their parts when they come first.
         self.pending: deque[Bundle] = deque()
         # Posted and not known to be done; a future leaves when its bell is collected.
@@ -127,6 +133,8 @@ class Feeder:
         that are ready suffice, and a consumer slower than the slots is not buried under more.
         """
         sizer = self.sizer
+        if self.slots is not None:
+            sizer.slots = max(1, self.slots())
         began = 0.0
         with self.lock:
             while not self.over:
@@ -212,19 +220,10 @@ class Feeder:
         return error
 
     def _post(self, bundle: Bundle, crashes: int, *, queue: bool = True) -> None:
-        settings = self.settings
-        future = self.poster.post(
-            self.entry,
-            self.form,
-            bundle.items,
-            priority=settings.priority,
-            needs=settings.needs,
-            share=settings.share,
-            flags=SPLITTABLE if len(bundle.items) > 1 else 0,
-            retries=settings.retries,
-            timeout=settings.timeout,
-            crashes=crashes,
-        )
+        riders = self.settings.riders
+        if len(bundle.items) > 1:
+            riders["flags"] |= SPLITTABLE
+        future = self.poster.post(self.entry, self.form, bundle.items, crashes=crashes, **riders)
         bundle.future = future
         self.waiting[future] = bundle
         if queue:
@@ -342,9 +341,9 @@ def _outcome(bundle: Bundle) -> tuple[list[Any], BaseException | None]:
     assert bundle.future is not None
     try:
         value = bundle.future.result()
-    except PoisonTask as error:
+    except (PoisonTask, TaskLost) as error:
         if isinstance(bundle, _Suspect):
-            error = PoisonTask(error.what, (*bundle.reports, *error.attempts))
+            error = type(error)(error.what, (*bundle.reports, *error.attempts))
         return [], _naming(error, bundle.start)
     except BaseException as error:
         return [], _naming(error, bundle.start)

@@ -9,11 +9,13 @@ before anything is sent; a view shares the client, holds no state of its own, an
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypedDict
 
+from covey.codec.retriable import Retriable
 from covey.slot import WHOLE_SHARE
 
 if TYPE_CHECKING:
@@ -28,10 +30,15 @@ NEEDS_CPU = 5
 NEEDS_GPU = 2
 NEEDS_GPU_FIRST = 3
 NEEDS_ANY = 7
+# The TaskFlag of wire/protocol: a task that must not begin twice.
+ONCE = 2
 # Fields of a TaskRecord: int16, uint8 and milliseconds in uint32.
 MOST_PRIORITY = 32767
 MOST_RETRIES = 255
 MOST_TIMEOUT = 4_294_967.0
+MOST_WAIT = 86_400.0
+
+_log = logging.getLogger("covey.client")
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,14 +48,45 @@ class TaskSettings:
     priority: int = 0
     timeout: float | None = None
     retries: int = 0
+    # None: after any Exception.
+    retry_on: Retriable | None = None
+    retry_wait: float = 0.0
+    # Whether it must not begin twice.
+    once: bool = False
     needs: int = NEEDS_CPU
     # Of a GPU, in 1/10,000; 0: all of it.
     share: int = 0
 
     @property
     def alone(self) -> bool:
-        """Whether each call must travel by itself: a time limit or a retry is meant for one call, not for a bundle."""
-        return self.timeout is not None or self.retries > 0
+        """Whether each call must travel by itself: what is meant for one call is not meant for a bundle."""
+        return self.timeout is not None or self.retries > 0 or self.once
+
+    @property
+    def riders(self) -> dict[str, Any]:
+        """What rides beside the call, by the names that `Exchange` gives it."""
+        return {
+            "priority": self.priority,
+            "needs": self.needs,
+            "share": self.share,
+            "flags": ONCE if self.once else 0,
+            "retries": self.retries,
+            "retry_wait": self.retry_wait,
+            "retry_on": self.retry_on,
+            "timeout": self.timeout,
+        }
+
+
+class Given(TypedDict, total=False):
+    """What `options` may be given, in the words of its users."""
+
+    priority: int | None
+    timeout: float | None
+    retries: int | None
+    retry_on: type[BaseException] | tuple[type[BaseException], ...] | None
+    retry_wait: float | None
+    on_lost: str | None
+    gpu: float | None
 
 
 def checked(
@@ -57,12 +95,16 @@ def checked(
     priority: int | None,
     timeout: float | None,
     retries: int | None,
+    retry_on: type[BaseException] | tuple[type[BaseException], ...] | None,
+    retry_wait: float | None,
+    on_lost: str | None,
     gpu: float | None,
     count_gpus: Callable[[], int],
+    may_come: bool = False,
 ) -> TaskSettings:
     """`base` with what was given, or TypeError or ValueError that says what is wrong.
 
-    `count_gpus` is asked only where a GPU is: the answer may take a while.
+    `count_gpus` is asked only where a GPU is: the answer may take a while. `may_come`: there may be GPUs later.
     """
     if priority is not None:
         _require_int("priority", priority, -MOST_PRIORITY, MOST_PRIORITY, "higher goes first")
@@ -78,15 +120,50 @@ def checked(
     if retries is not None:
         _require_int("retries", retries, 0, MOST_RETRIES, "how often a call that raised is tried again")
         base = replace(base, retries=retries)
+    if retry_on is not None:
+        base = replace(base, retry_on=_retriable(retry_on))
+    if retry_wait is not None:
+        base = replace(base, retry_wait=_rest_of(retry_wait))
+    if base.retries == 0 and (retry_on is not None or retry_wait):
+        word = f"retry_wait={retry_wait!r}" if retry_on is None else "retry_on=…"
+        raise ValueError(f"options({word}) without retries tries nothing again; add retries=3, for instance")
+    if on_lost is not None:
+        if on_lost not in ("retry", "fail"):
+            raise ValueError(
+                f'options(on_lost={on_lost!r}): "retry" is needed, or "fail" for a call that must not run twice'
+            )
+        base = replace(base, once=on_lost == "fail")
     if gpu is not None:
         share = _share_of(gpu)
         if share and not count_gpus():
-            raise ValueError(
-                f"options(gpu={gpu!r}): this flock has no GPU slot, so the task would wait for ever; use gpu=0"
-            )
+            if not may_come:
+                raise ValueError(
+                    f"options(gpu={gpu!r}): this flock has no GPU slot, so the task would wait for ever; use gpu=0"
+                )
+            _log.warning("options(gpu=%r): the broker has no GPU slot yet; calls wait until a node with one joins", gpu)
         # All of one is 0 in a TaskRecord.
         base = replace(base, needs=NEEDS_GPU if share else NEEDS_CPU, share=share % WHOLE_SHARE)
     return base
+
+
+def _retriable(retry_on: object) -> Retriable:
+    types = retry_on if isinstance(retry_on, tuple) else (retry_on,)
+    for kind in types:
+        if not isinstance(kind, type) or not issubclass(kind, BaseException):
+            raise TypeError(
+                f"options(retry_on=…): a type of exception is needed, or a tuple of such types, and {kind!r} is none"
+            )
+    if not types:
+        raise ValueError("options(retry_on=()) tries nothing again; name a type, or leave it out for any Exception")
+    return Retriable(types)
+
+
+def _rest_of(retry_wait: object) -> float:
+    if isinstance(retry_wait, bool) or not isinstance(retry_wait, (int, float)):
+        raise TypeError(f"options(retry_wait={retry_wait!r}): a number of seconds is needed, 0 for no rest")
+    if not 0 <= retry_wait <= MOST_WAIT:
+        raise ValueError(f"options(retry_wait={retry_wait!r}): from 0 to {MOST_WAIT:.0f} seconds can be waited")
+    return float(retry_wait)
 
 
 def _share_of(gpu: float) -> int:
@@ -139,7 +216,7 @@ class Options:
         buffersize: int | None = None,
         progress: bool | None = None,
     ) -> Results[Any]:
-        """As `Client.map`, with the settings of this view; with a timeout or retries each item travels alone."""
+        """As `Client.map`, with the settings of this view; with timeout, retries or "fail" each item travels alone."""
         return self.client.map_with(
             self.settings,
             fn,
@@ -178,6 +255,9 @@ class Options:
         priority: int | None = None,
         timeout: float | None = None,
         retries: int | None = None,
+        retry_on: type[BaseException] | tuple[type[BaseException], ...] | None = None,
+        retry_wait: float | None = None,
+        on_lost: str | None = None,
         gpu: float | None = None,
     ) -> Options:
         """This view with some settings changed; None leaves a setting as it is."""
@@ -186,8 +266,12 @@ class Options:
             priority=priority,
             timeout=timeout,
             retries=retries,
+            retry_on=retry_on,
+            retry_wait=retry_wait,
+            on_lost=on_lost,
             gpu=gpu,
             count_gpus=self.client.count_gpus,
+            may_come=self.client.gpus_may_come,
         )
         return Options(self.client, settings)
 

@@ -65,6 +65,8 @@ class Outbox:
         self._backlog = 0
         # Each `keep` under way, by its first index.
         self._keeps: dict[int, list[Pending]] = {}
+        # What is to be done once such a one is answered.
+        self._afterwards: dict[int, list[Callable[[], object]]] = {}
         # Functions that the journal has (True), or was sent.
         self._learned: dict[bytes, bool] = {}
         self._refused: BaseException | None = None
@@ -88,15 +90,20 @@ class Outbox:
             while (len(self._pending) > _BACKLOG or self._backlog > _BACKLOG_BYTES) and not self._over:
                 self._changed.wait(ATTENTIVE)
 
-    def take_out(self, index: int) -> bool:
-        """The call of this index is not wanted; False if it was sent."""
+    def take_out(self, index: int, then: Callable[[], object]) -> None:
+        """The call of this index is not wanted. If it was sent, `then` is called as soon as it is kept: a request to
+        forget that overtakes the one to keep would change nothing."""
         with self._changed:
             found = next((call for call in self._pending if call.index == index), None)
-            if found is None:
-                return False
-            self._drop([found])
-            self._changed.notify_all()
-            return True
+            if found is not None:
+                self._drop([found])
+                self._changed.notify_all()
+                return
+            keep = next((first for first, calls in self._keeps.items() if first <= index <= calls[-1].index), None)
+            if keep is not None:
+                self._afterwards.setdefault(keep, []).append(then)
+                return
+        then()
 
     def floor(self) -> int:
         """The first index that the journal was not seen to keep."""
@@ -202,6 +209,9 @@ class Outbox:
                 self._keep(batch)
                 return
             del self._keeps[batch[0].index]
+            afterwards = self._afterwards.pop(batch[0].index, [])
+        for then in afterwards if why is None else ():
+            then()
         self._go_on([] if why is None else batch, why)
 
     def _hear(self, answer: Future[Any]) -> BaseException | None:

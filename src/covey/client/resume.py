@@ -71,7 +71,7 @@ class Resumed(Iterator[Any]):
         self._next = 0
         self._shown = -1
         self._over = False
-        client.speaks_for(self)
+        client.footing.jobs.add(self)
 
     def __iter__(self) -> Resumed:
         return self

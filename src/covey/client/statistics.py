@@ -28,6 +28,9 @@ class Statistics:
         ended: tasks that ended without running to their end: cancelled, poisoned, timed out, lost.
         retried: how often a task was tried again after it raised.
         crashes: slots that died while a task ran in them.
+        losses: attempts at a task that were lost with the machine they were made on, or with the link to it.
+        late: outcomes that nobody waited for any more, and that were dropped: the task was cancelled, or another
+            attempt at it was sooner.
         retracted: tasks that were taken back from a busy slot and given to an idle one.
         decisions: how often a task was given to a slot.
     """
@@ -42,6 +45,8 @@ class Statistics:
     ended: int = 0
     retried: int = 0
     crashes: int = 0
+    losses: int = 0
+    late: int = 0
     retracted: int = 0
     decisions: int = 0
 
@@ -50,7 +55,8 @@ class Statistics:
         tasks = f"{self.unfinished} task{'s' * (self.unfinished != 1)}"
         return (
             f"{self.slots} slot{'s' * (self.slots != 1)}{up}; {tasks} unfinished here; in the flock "
-            f"{self.waiting} waiting, {self.running} running, {self.finished} finished; {self.crashes} crashes"
+            f"{self.waiting} waiting, {self.running} running, {self.finished} finished; {self.crashes} crashes, "
+            f"{self.losses} losses, {self.retried} retries, {self.late} late outcomes"
         )
 
 
@@ -69,6 +75,8 @@ def statistics_of(slots: int, unfinished: int, totals: Mapping[str, int] | None)
         ended=totals["ended"],
         retried=totals["retried"],
         crashes=totals["crashes"],
+        losses=totals["losses"],
+        late=totals["stale"],
         retracted=totals["retracted"],
         decisions=totals["decisions"],
     )

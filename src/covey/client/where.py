@@ -26,10 +26,12 @@ _HERE = ("localhost", "127.0.0.1", ".", "::1")
 
 @dataclass(frozen=True, slots=True)
 class Elsewhere:
-    """Machines to dial as one who asks, and the keys for it; `all_of_it`: this machine is not to compute."""
+    """Machines to dial as one who asks, and the keys for it; `authkey`: they are made of one. `all_of_it`: this
+    machine is not to compute."""
 
     machines: tuple[Machine, ...] = ()
     keys: PeerKeys | None = None
+    authkey: bool = False
     all_of_it: bool = False
 
 
@@ -48,18 +50,23 @@ def elsewhere(
         raise ValueError(f"port={port!r}: a port is a number from 1 to 65535")
     if named_pipe and port is not None:
         raise ValueError("machines listen at a port or at a named pipe: give port= or named_pipe=, not both")
+    if (named_pipe or port is not None) and not machines:
+        given = f"named_pipe={named_pipe!r}" if named_pipe else f"port={port}"
+        raise ValueError(
+            f"{given} says how machines are reached, and none is named: give machines=[…], or leave it out"
+        )
     if where is not None:
         if machines:
             raise ValueError("where= names a broker and machines= names nodes: give one of them")
         return _at_broker(where)
-    if named_pipe:
+    if named_pipe is not None and named_pipe is not False:
         found = [_piped(machine, named_pipe) for machine in machines]
     else:
         found = [machine_of(machine, port) for machine in machines]
     if len({machine.address for machine in found}) < len(found):
         raise ValueError(f"machines={list(machines)!r} names a machine twice")
     keys = Secret.find(authkey, settings=settings).keys().peer("client") if any(m.encrypted for m in found) else None
-    return Elsewhere(tuple(found), keys)
+    return Elsewhere(tuple(found), keys, authkey is not None)
 
 
 def _at_broker(where: str | os.PathLike[str]) -> Elsewhere:
@@ -67,7 +74,8 @@ def _at_broker(where: str | os.PathLike[str]) -> Elsewhere:
     name = os.fspath(where)
     if not file.addresses:
         raise ValueError(f"the connection file {name} names no address yet: start its broker first")
-    return Elsewhere(tuple(Machine.of_broker(name, address) for address in file.addresses), file.keys("client"), True)
+    found = tuple(Machine.of_broker(name, address) for address in file.addresses)
+    return Elsewhere(found, file.keys("client"), all_of_it=True)
 
 
 def _pipe_name(named_pipe: bool | str) -> str:

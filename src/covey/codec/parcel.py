@@ -232,9 +232,9 @@ def seal(obj: object, references: set[str] | None = None) -> tuple[bytes, list[P
     return data, buffers
 
 
-def seal_whole(obj: object) -> bytes:
+def seal_whole(obj: object, references: set[str] | None = None) -> bytes:
     """As `seal`, with every buffer in band."""
-    return _dump(obj, None)[0]
+    return _dump(obj, None, references)[0]
 
 
 def unseal(data: Buffer, buffers: Sequence[object] = ()) -> Any:

@@ -69,6 +69,8 @@ class DistributedFunction:
         self._call = adapted(fun, wanted.shared_data)
         self._settings = TaskSettings(needs=wanted.needs)
         self._client: Client | None = None
+        # Whether each machine was waited for.
+        self._met = False
         self._over = False
 
     def __call__(self, x: Any) -> Any:
@@ -86,7 +88,7 @@ class DistributedFunction:
         executor = self.wanted.executor
         if executor is not None and not isinstance(executor, Client):
             return self._over_foreign(executor, call, x)
-        client = self._flock()
+        client = self._flock(every=x is None or is_array(x))
         try:
             return self._over_flock(client, call, x)
         except KeyboardInterrupt:
@@ -125,7 +127,8 @@ class DistributedFunction:
         wanted = Wanted(shared_data=self.wanted.shared_data)
         return DistributedFunction, (self.fun, wanted)
 
-    def _flock(self) -> Client:
+    def _flock(self, *, every: bool = True) -> Client:
+        """The flock, once somebody is there; `every`: once each machine is, or was tried in vain."""
         executor = self.wanted.executor
         if isinstance(executor, Client):
             return executor
@@ -135,8 +138,13 @@ class DistributedFunction:
                 wanted.max_cpu, wanted.max_gpu, wanted.inline, wanted.machines, wanted.port, wanted.named_pipe
             )
             self._client = join_flock(wishes, self)
+            self._met = False
+        if not every:
+            self._client.wait_slots()
+        elif not self._met:
             # An array is cut for the slots there are: those of machines that are about to come count.
             self._client.wait_machines()
+            self._met = True
         if self.wanted.needs == NEEDS_GPU and not self._client.count_gpus():
             raise ValueError(
                 f"{self!r} wants GPUs and nothing else (gpu_policy='require_all'), and no machine here offers one: "

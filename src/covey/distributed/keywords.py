@@ -43,7 +43,7 @@ def checked_keywords(
     """What was given to `call`, as one record; TypeError or ValueError says what is wrong with it."""
     if isinstance(machines, str):
         raise TypeError(f"{call}(machines={machines!r}): a list of host names is needed, such as [{machines!r}]")
-    _require_gpu_words(call, gpu_policy, max_gpu)
+    _require_gpu_words(call, use_gpu, gpu_policy, max_gpu)
     if executor is None and not machines and resolve_count(max_cpu, available_cpus(limit=settings.read().max_cpu)) == 0:
         raise ValueError(
             f"{call}(max_cpu=0) leaves nothing that could run a task: give at least 1, or None for all CPUs"
@@ -55,6 +55,11 @@ def checked_keywords(
     if named_pipe and port is not None:
         raise ValueError(
             f"{call}(port={port!r}, named_pipe={named_pipe!r}): workers listen at a port or at a named pipe: give one"
+        )
+    if (named_pipe or port is not None) and not machines:
+        given = f"named_pipe={named_pipe!r}" if named_pipe else f"port={port}"
+        raise ValueError(
+            f"{call}({given}) says how machines are reached, and none is named: give machines=[…], or leave it out"
         )
     if shared_data is not None and not isinstance(shared_data, Mapping):
         raise TypeError(f"{call}(shared_data=…): a dict is needed, not {type(shared_data).__name__}")
@@ -84,9 +89,14 @@ def _needs_of(use_gpu: bool, gpu_policy: str | None) -> int:
     return {None: NEEDS_ANY, "prefer_gpu": NEEDS_GPU_FIRST, "require_all": NEEDS_GPU}[gpu_policy]
 
 
-def _require_gpu_words(call: str, gpu_policy: str | None, max_gpu: int | None) -> None:
+def _require_gpu_words(call: str, use_gpu: bool, gpu_policy: str | None, max_gpu: int | None) -> None:
     if gpu_policy is not None and gpu_policy not in GPU_POLICIES:
         words = ", ".join(map(repr, GPU_POLICIES))
         raise ValueError(f"{call}(gpu_policy={gpu_policy!r}): one of {words} is needed")
+    if not use_gpu and gpu_policy not in (None, "no_gpu"):
+        raise ValueError(
+            f"{call}(use_gpu=False, gpu_policy={gpu_policy!r}) contradict each other: one forbids GPUs and the other "
+            "asks for them; leave one of them out"
+        )
     if max_gpu is not None and (isinstance(max_gpu, bool) or not isinstance(max_gpu, int)):
         raise TypeError(f"{call}(max_gpu={max_gpu!r}): a number is needed, or None for all")

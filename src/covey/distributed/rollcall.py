@@ -38,6 +38,8 @@ GO = b"go"
 GIVE_WAY = b"give way"
 GIVEN_UP = b"given up"
 
+# The TaskFlag of wire/protocol: it waits for our notes, and should not outlive our link.
+ATTENDED = 4
 # So long nobody need turn up before a roll call gives way for the first time; twice as long the next, up to the last.
 FIRST_PATIENCE = 0.5
 LAST_PATIENCE = 30.0
@@ -110,7 +112,7 @@ class _Roll:
         """The results; None if it gave way, because nobody turned up within `patience` seconds."""
         client = self._client
         self._futures = futures = [
-            client.post(self._entry, ITEMS, [None], needs=self._settings.needs)
+            client.post(self._entry, ITEMS, [None], needs=self._settings.needs, flags=ATTENDED)
             for _ in range(client.slots_for(self._settings))
         ]
         try:

@@ -15,6 +15,7 @@ refused; it sleeps while nothing happens.
 from __future__ import annotations
 
 import os
+import secrets
 import threading
 import time
 from collections.abc import Callable
@@ -24,7 +25,7 @@ from typing import Any
 import zmq
 
 from covey.errors import CoveyError, JournalFull
-from covey.journal.courier import Courier
+from covey.journal.courier import MOST_BYTES, Courier, maybe_ran
 from covey.journal.desk import Answer, Desk, Request, full
 from covey.journal.mailbox import NAMES, Mailbox
 from covey.journal.store import Outcome, Store
@@ -45,6 +46,8 @@ _PATIENCE = 10.0
 # How often a full disk is tried again, and jobs are looked at that nobody asks for.
 _RETRY = 1.0
 _SWEEP = 3600.0
+# Of all jobs' calls that are under way at once, where they are large.
+_ALL_BYTES = 8 * MOST_BYTES
 
 
 class Clerk:
@@ -62,8 +65,10 @@ class Clerk:
         clock: Callable[[], float] = time.monotonic,
         wall: Callable[[], float] = time.time,
     ) -> None:
-        self._desk = Desk(Store(folder, durable=durable))
+        self._desk = Desk(Store(folder, durable=durable), secrets.token_urlsafe(6))
+        self._inherited = {job: standing.calls for job, standing in self._desk.jobs.items()}
         self._address = ""
+        self._places: Callable[[], int] = int
         self._settings = settings
         self._on_broken: Callable[[CoveyError], None] | None = None
         self._clock = clock
@@ -74,7 +79,8 @@ class Clerk:
         self._couriers: dict[str, Courier] = {}
         self._requests: list[Request] = []
         self._waiting: dict[int, Request] = {}
-        self._outcomes: list[tuple[str, list[Outcome]]] = []
+        self._outcomes = [(job, [maybe_ran(index, "its broker was started again")])
+                          for job, index in self._desk.begun_once()]
         self._since = 0.0
         # Whether somebody who waits may be told something new.
         self._news = False
@@ -84,9 +90,11 @@ class Clerk:
         self._wake_read, self._wake_write = os.pipe()
         self._thread = threading.Thread(target=self._serve, name="covey-journal", daemon=True)
 
-    def start(self, address: str, on_broken: Callable[[CoveyError], None]) -> None:
-        """Begins to serve the loop at this address; returns at once. `on_broken` is told, once, why it cannot go on."""
+    def start(self, address: str, places: Callable[[], int], on_broken: Callable[[CoveyError], None]) -> None:
+        """Begins to serve the loop at this address; returns at once. `places` says how many calls may run at once
+        there; `on_broken` is told, once, why the journal cannot go on."""
         self._address = address
+        self._places = places
         self._on_broken = on_broken
         self._thread.start()
 
@@ -291,16 +299,16 @@ class Clerk:
             except (ValueError, KeyError, OverflowError) as error:
                 said = ("CoveyError", f"the journal cannot read a request to {request.word}: {error!r}")
             if said is None and now >= request.until:
-                said = ("outcomes", [], False)
+                said = ("outcomes", [], request.facts.get("life", False))
             if said is not None:
                 del self._waiting[ticket]
                 self._answer(ticket, said)
 
     def _tend(self) -> None:
         """A courier for each job that has something queued, and none for the others; each with what it may send."""
-        for job, ranges in self._desk.cancelled:
+        for job, ranges, force in self._desk.cancelled:
             if job in self._couriers:
-                self._couriers[job].cancel(ranges)
+                self._couriers[job].cancel(ranges, force)
         self._desk.cancelled.clear()
         for job, courier in list(self._couriers.items()):
             standing = self._desk.jobs.get(job)
@@ -311,12 +319,20 @@ class Clerk:
         if self._outcomes and self._clock() < self._retry_at:
             # The disk is full: what runs may finish, and nothing else is begun.
             return
+        store = self._desk.store
+        places = self._places() if self._couriers and store.priorities(once=True) else 0
+        left = _ALL_BYTES - sum(courier.bytes for courier in self._couriers.values())
         for job, standing in self._desk.jobs.items():
-            if standing.queued:
-                if job not in self._couriers:
-                    self._couriers[job] = Courier(self._context, self._address, standing.number, f"job {job}")
-                    self._poller.register(self._couriers[job].socket, zmq.POLLIN)
-                self._couriers[job].feed(self._desk.store)
+            if not standing.queued:
+                continue
+            if job not in self._couriers:
+                self._couriers[job] = Courier(
+                    self._context, self._address, standing.number, job, self._inherited.get(job, 0))
+                self._poller.register(self._couriers[job].socket, zmq.POLLIN)
+            courier = self._couriers[job]
+            before = courier.bytes
+            courier.feed(store, places, min(MOST_BYTES, before + max(0, left)))
+            left -= courier.bytes - before
 
     def _sweep(self, now: float) -> None:
         self._sweep_at = now + _SWEEP

@@ -14,7 +14,7 @@ from covey.errors import JournalFull
 from covey.journal.store import MOST_CALLS, Call, Outcome, Store
 from covey.journal.words import calls_of, told
 from covey.wire.protocol import KINDS, check, message
-from covey.wire.records import task
+from covey.wire.records import read_manner, task
 
 __all__ = ["Desk", "Request", "Standing"]
 
@@ -24,6 +24,8 @@ _MOST_BYTES = 1 << 20
 # How exactly it is known when a job was last asked for; each time it is written.
 _TOUCH = 3600.0
 _DIGEST = 16
+# The Needs of wire/protocol: what a request needs, and no call may.
+_JOURNAL = 8
 
 
 @dataclass(slots=True)
@@ -55,14 +57,19 @@ Answer = tuple[Any, ...]
 
 
 class Desk:
-    """The store, and the standing of its jobs."""
+    """The store, and the standing of its jobs.
 
-    def __init__(self, store: Store) -> None:
+    `life` is another word for each broker: serial numbers of outcomes mean something in one life only. Those of the
+    last one that were acknowledged are not kept, so the next begins below them.
+    """
+
+    def __init__(self, store: Store, life: str) -> None:
         self.store = store
+        self._life = life
         self.jobs = {job.id: Standing(job.number, job.id, job.touched, job.calls, job.queued, job.finished)
                      for job in store.jobs()}
-        # What was cancelled since somebody asked: job, ranges of indexes.
-        self.cancelled: list[tuple[str, list[tuple[int, int]]]] = []
+        # What was cancelled since somebody asked: job, ranges of indexes, and whether even if it runs.
+        self.cancelled: list[tuple[str, list[tuple[int, int]], bool]] = []
         self._then: list[Callable[[], object]] = []
 
     def commit(self, work: Callable[[], Any]) -> Any:
@@ -120,14 +127,20 @@ class Desk:
             return ("NoSuchJob", f"the job {job} was taken over by another program that resumed it later")
         standing.session = session
         if request.word == "fetch":
-            found = self._some(self.store.finished_after(standing.number, _number(request.facts["after"])))
-            return ("outcomes", found, False) if found else None
+            after = _number(request.facts["after"]) if request.facts["life"] == self._life else 0
+            found = self._some(self.store.finished_after(standing.number, after))
+            return ("outcomes", found, self._life) if found else None
         if not standing.queued and not standing.finished:
             return ("outcomes", [], True)
         if not standing.finished:
             return None
         found = self._some(self.store.finished_from(standing.number, _number(request.facts["index"])))
         return ("outcomes", found, False) if found else None
+
+    def begun_once(self) -> list[tuple[str, int]]:
+        """Job and index of each call that must not begin twice, was given out, and has no outcome."""
+        names = {standing.number: standing.id for standing in self.jobs.values()}
+        return [(names[number], index) for number, index in self.store.given_out()]
 
     def expired(self, before: float) -> list[str]:
         """Jobs that nobody has asked for since."""
@@ -138,7 +151,7 @@ class Desk:
         standing = self.jobs[job]
         self.store.drop_job(standing.number)
         self._then.append(lambda: self.jobs.pop(job, None))
-        self._then.append(lambda: self.cancelled.append((job, [(0, MOST_CALLS)])))
+        self._then.append(lambda: self.cancelled.append((job, [(0, MOST_CALLS)], False)))
 
     def _open(self, job: str, session: str, now: float) -> Answer:
         standing = Standing(self.store.open_job(job, now), job, now)
@@ -156,7 +169,8 @@ class Desk:
         manners = [bytes.fromhex(manner) for manner in request.facts["manners"]]
         # What the loop would not take, or could not be sent, must not get in.
         for manner in manners:
-            if check(message(KINDS["TASKS"], [task(manner, 1, 1, b"")])) != KINDS["TASKS"]:
+            _, needs, _ = read_manner(manner)
+            if needs == _JOURNAL or check(message(KINDS["TASKS"], [task(manner, 1, 1, b"")])) != KINDS["TASKS"]:
                 raise ValueError("a call says what no task can")
         for digest in digests:
             if not self.store.is_needed(standing.number, digest):
@@ -176,7 +190,8 @@ class Desk:
             finished += counts[1]
         self._then.append(lambda: self._count(standing, queued=-queued, finished=-finished))
         if queued:
-            self._then.append(lambda: self.cancelled.append((standing.id, ranges)))
+            force = bool(request.facts.get("force"))
+            self._then.append(lambda: self.cancelled.append((standing.id, ranges, force)))
 
     def _close(self, standing: Standing) -> None:
         if standing.queued or standing.finished:

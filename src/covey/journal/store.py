@@ -5,7 +5,8 @@
     call     place = number of the job << 40 | index: one row from `keep` until its outcome is acknowledged
     body     of a function, once by digest; `needed` says by which jobs
 
-A call is QUEUED until `finish` puts the outcome into its row. What is acknowledged leaves at once, or, above the floor,
+A call is queued until `finish` puts the outcome into its row. One that must not begin twice is noted there as given
+out before it is, and is never given out again. What is acknowledged leaves at once, or, above the floor,
 a row that is GONE: below the floor the client knows that everything is kept, so no `keep` of it can still be under way;
 above it one may come a second time, and must not run again.
 
@@ -34,7 +35,7 @@ from covey.journal.reserve import Reserve
 from covey.journal.sealed import FILE, Files
 from covey.journal.tail import damage_of
 from covey.wire.protocol import PROTOCOL
-from covey.wire.records import priority_of
+from covey.wire.records import read_manner
 
 __all__ = ["Call", "Job", "Outcome", "Store"]
 
@@ -44,6 +45,8 @@ _VERSION = _SCHEMA << 16 | PROTOCOL
 _INDEX_BITS = 40
 MOST_CALLS = 1 << _INDEX_BITS
 GONE = 255
+# What `attempt` says of a call without an outcome.
+_FREELY, _ONCE, _GIVEN_OUT = 0, 1, 2
 _FULL = {sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_WRITE}
 _NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _FACTS = struct.Struct("<qhqBBI")
@@ -56,7 +59,7 @@ CREATE TABLE needed (job INTEGER NOT NULL, digest BLOB NOT NULL, PRIMARY KEY (jo
 CREATE TABLE call (place INTEGER PRIMARY KEY, priority INTEGER NOT NULL, digest BLOB NOT NULL, manner BLOB NOT NULL,
                    sealed BLOB NOT NULL, serial INTEGER NOT NULL, status INTEGER NOT NULL, attempt INTEGER NOT NULL,
                    run_us INTEGER NOT NULL, checksum INTEGER NOT NULL);
-CREATE INDEX queued ON call (priority, place) WHERE status = 0;
+CREATE INDEX queued ON call (attempt, priority, place) WHERE status = 0;
 CREATE INDEX finished ON call (place >> 40, serial) WHERE serial > 0;
 """
 
@@ -315,7 +318,8 @@ class Store:
             if call.index < floor or self._one("SELECT 1 FROM call WHERE place = ?", place):
                 continue
             sealed = self._put(_call_name(place, 0), call.frames)
-            row = (place, priority_of(call.manner), call.digest, call.manner, sealed, 0, 0, 0, 0)
+            priority, _, once = read_manner(call.manner)
+            row = (place, priority, call.digest, call.manner, sealed, 0, 0, _ONCE if once else _FREELY, 0)
             rows.append((*row, _call_sum(*row)))
         if rows:
             self._require_room()
@@ -337,6 +341,15 @@ class Store:
                          "attempt = ?, run_us = ?, checksum = ? WHERE place = ?",
                          (*row[1:], _call_sum(*row), place))
         return True
+
+    def give_out(self, job: int, indexes: Iterable[int]) -> None:
+        """These must not begin twice, and may begin from now on."""
+        self._require_room()
+        for index in indexes:
+            row = self._db.execute("SELECT * FROM call WHERE place = ?", (_place(job, index),)).fetchone()
+            row = (*row[:7], _GIVEN_OUT, row[8])
+            self._db.execute("UPDATE call SET attempt = ?, checksum = ? WHERE place = ?",
+                             (_GIVEN_OUT, _call_sum(*row), row[0]))
 
     def forget(self, job: int, first: int, last: int) -> tuple[int, int]:
         """Calls from `first` until before `last` are not wanted any more, whatever became of them: how many of them
@@ -393,24 +406,36 @@ class Store:
         sealed = self._one("SELECT sealed FROM body WHERE digest = ?", digest)
         return self._files.get(_body_name(digest), sealed)
 
-    def priorities(self, job: int) -> list[int]:
-        """Of its queued calls, the highest first."""
-        rows = self._db.execute("SELECT DISTINCT priority FROM call WHERE status = 0 AND place >= ? AND place < ?",
-                                (_place(job, 0), _place(job + 1, 0)))
-        return sorted((row[0] for row in rows), reverse=True)
+    def priorities(self, *, once: bool = False) -> list[int]:
+        """Of all queued calls that may be given out, the highest first. By a step in the index for each of them: a walk
+        over all calls would be made again for each few hundred."""
+        found: list[int] = []
+        below = 1 << 16
+        while True:
+            below = self._one("SELECT max(priority) FROM call WHERE status = 0 AND attempt = ? AND priority < ?",
+                              _ONCE if once else _FREELY, below)
+            if below is None:
+                return found
+            found.append(below)
 
-    def queued(self, job: int, priority: int, after: int, most: int) -> Iterator[Call]:
-        """Calls of this priority behind the index `after`, in order; at most so many."""
+    def queued(self, job: int, priority: int, after: int, most: int, *, once: bool = False) -> Iterator[Call]:
+        """Calls of this priority behind the index `after`, in order, at most so many: those that may run again, or
+        (`once`) those that may not and were not given out."""
         for place, _, digest, manner, sealed, *_ in self._rows(
-                "SELECT * FROM call WHERE status = 0 AND priority = ? AND place > ? AND place < ? "
+                "SELECT * FROM call WHERE status = 0 AND attempt = ? AND priority = ? AND place > ? AND place < ? "
                 "ORDER BY place LIMIT ?",
-                priority, _place(job, after), _place(job + 1, 0), most):
+                _ONCE if once else _FREELY, priority, _place(job, after), _place(job + 1, 0), most):
             yield Call(place - _place(job, 0), digest, manner, self._files.get(_call_name(place, 0), sealed))
 
+    def given_out(self) -> Iterator[tuple[int, int]]:
+        """Job and index of each call that must not begin twice, was given out, and has no outcome."""
+        for place, *_ in self._rows("SELECT * FROM call WHERE status = 0 AND attempt = ?", _GIVEN_OUT):
+            yield place >> _INDEX_BITS, place & (MOST_CALLS - 1)
+
     def find_queued(self, job: int, index: int) -> Iterator[Call]:
-        """The call of this index, if it has no outcome."""
+        """The call of this index, if it has no outcome and may run again."""
         for place, _, digest, manner, sealed, *_ in self._rows(
-                "SELECT * FROM call WHERE status = 0 AND place = ?", _place(job, index)):
+                "SELECT * FROM call WHERE status = 0 AND attempt = ? AND place = ?", _FREELY, _place(job, index)):
             yield Call(index, digest, manner, self._files.get(_call_name(place, 0), sealed))
 
     def finished_after(self, job: int, serial: int) -> Iterator[Outcome]:

@@ -9,9 +9,10 @@ A request is a task that needs a journal. The body of its function is the word, 
     attach    job, session                  speak for a job that is there
     learn     job, digest                   the body of a function: frames behind the parcel
     keep      job, floor, digests, manners  these calls; one whose buffers are frames behind the parcel comes alone
-    fetch     job, session, after           outcomes after that serial number, as they came
+    fetch     job, session, life, after     outcomes after that serial number of that life of the journal, as they came
     follow    job, session, index           outcomes of the calls from that index on, in order
-    forget    job, floor, ranges            these calls are not wanted any more: acknowledged, or cancelled
+    forget    job, floor, ranges, force     these calls are not wanted any more: acknowledged, or cancelled; by force:
+                                            even if they run
     close     job                           if nothing is kept of it any more, it is over
 
 `fetch` and `follow` are answered when there is something, or after some seconds, with nothing. Only who spoke for the

@@ -154,6 +154,7 @@ class Answers:
                 "retried": totals["retried"],
                 "crashes": totals["crashes"],
                 "losses": totals["losses"],
+                "late": totals["stale"],
             },
             "rate_per_s": round(rate, 2),
             **self._jobs(),

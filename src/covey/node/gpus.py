@@ -72,6 +72,10 @@ def available_gpus(
             found = _all_of(cards)
         else:
             found = visible(entries, cards) if wanted is None else _chosen(entries, cards)
+            if wanted is None and len(found) < len(entries):
+                notes.append(
+                    f"{LIST}: {entries[len(found)]!r} names no GPU here, or one again, and hides what stands behind it"
+                )
         because = f"{because}, NVML" if because else "NVML"
     else:
         found = _ask_cuda(pycuda, entries, environment, notes)
@@ -127,7 +131,7 @@ def _ask_nvml(nvml: Callable[[], Any], notes: list[str]) -> list[Card] | None:
         notes.append("nvidia-ml-py is not installed (pip install 'covey[gpu]')")
         return None
     try:
-        return read_cards(module)
+        return read_cards(module, notes)
     except module.NVMLError as error:
         notes.append(f"NVML does not start: {error}")
         return None

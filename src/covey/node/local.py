@@ -37,10 +37,12 @@ class BrokerLoop(SlotLoop, Protocol):
     """What a node needs of the broker's loop, native or not."""
 
     name: str
+    shared: bool
 
     def run(self) -> None: ...
     def stop(self) -> None: ...
     def stop_slots(self) -> None: ...
+    def settle(self, seconds: float) -> None: ...
     def say_bye(self) -> None: ...
     def stop_nodes(self) -> None: ...
     def totals(self) -> Mapping[str, int]: ...
@@ -112,28 +114,36 @@ class LocalNode:
         self._broken_lock = threading.Lock()
         self._owner = os.getpid()
         self._folder = RunDir()
+        loop: BrokerLoop | None = None
+        keeper: Keeper | None = None
         try:
             self.address = f"ipc://{self._folder.join('broker')}"
             self.inproc = f"inproc://{os.path.basename(self._folder.path)}"
             native = make_loop is None and self.settings.native and _native_is_possible()
-            outfit = Outfit(
-                self.address, setup, max_tasks, self.settings.result_limit, native, self.settings.beat_every, name,
-                path, far,
-            )
-            self._loop = (make_loop or _loop_maker(native))(
+            self._loop = loop = (make_loop or _loop_maker(native))(
                 self.settings, self.address, self.inproc, *more_addresses
+            )
+            # Among other programs' nodes each is known by a name, given or not.
+            known_as = self._loop.name if far and name is None else name
+            outfit = Outfit(
+                self.address, setup, max_tasks, self.settings.result_limit, native, self.settings.beat_every, known_as,
+                path, far,
             )
             launcher = Launcher(
                 self._folder.write("outfit", outfit.pack()),
                 slot_environment(offer.present.count, self.count),
                 self._folder.path,
             )
-            self._keeper = Keeper(
+            self._keeper = keeper = Keeper(
                 seats, launcher, self._loop, self._tell_broken, on_leave, on_word, self.settings.slots_per_gpu
             )
             on_alone = None if seats else self._tell_broken
             self.machines = Machines(self._native_loop(), on_alone, on_news) if links else None
         except BaseException:
+            if keeper is not None:
+                keeper.close()
+            if loop is not None:
+                _end_unused(loop)
             self._folder.remove()
             raise
         self._thread = threading.Thread(target=self._serve, name="covey-broker", daemon=True)
@@ -229,9 +239,11 @@ class LocalNode:
             self.machines.close()
         self._loop.say_bye()
         # Only now: a slot that says BYE, or an outcome that is nearly there, needs somebody to listen.
-        self._loop.stop()
         if self._thread.ident is not None:
+            self._loop.stop()
             self._thread.join()
+        else:
+            _end_unused(self._loop)
         if self.machines is not None:
             self.machines.close_bridges()
         self._folder.remove()
@@ -257,6 +269,12 @@ class LocalNode:
             tell, self._on_broken = self._on_broken, None
         if tell is not None:
             tell(error)
+
+
+def _end_unused(loop: BrokerLoop) -> None:
+    """A loop gives back its sockets, and pyzmq's its context, as `run` ends."""
+    loop.stop()
+    loop.run()
 
 
 def _native_is_possible() -> bool:

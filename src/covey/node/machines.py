@@ -12,6 +12,7 @@ and ends with `close`.
 from __future__ import annotations
 
 import contextlib
+import ipaddress
 import logging
 import math
 import os
@@ -25,7 +26,7 @@ from typing import Any, Protocol
 
 from covey.errors import CoveyError, NobodyThere
 from covey.keys.pairs import fingerprint_of
-from covey.node.absences import Slotless, sentence_of, why_missing
+from covey.node.absences import Slotless, namesake_in, sentence_of, why_missing
 from covey.node.bridge import ClientEnd, pipe_path
 from covey.node.names import Names, address_of, is_named
 
@@ -88,10 +89,20 @@ def machine_of(written: str, port: int | None = None) -> Machine:
         return Machine(written, written)
     match = _NAMED.fullmatch(written)
     if match is None or (match["port"] and not 0 < int(match["port"]) < 65536):
+        if _is_bare_v6(written):
+            raise ValueError(f"machines: {written!r} is an address of IPv6: write it in brackets, '[{written}]'")
         raise ValueError(
             f"machines: {written!r} is no machine: write a host ('lab7', '10.0.0.7'), host:port, or ipc://PATH"
         )
     return Machine(written, f"tcp://{match['host']}:{match['port'] or port or PORT}")
+
+
+def _is_bare_v6(written: str) -> bool:
+    try:
+        ipaddress.IPv6Address(written)
+    except ValueError:
+        return False
+    return True
 
 
 class Machines:
@@ -114,6 +125,8 @@ class Machines:
         self._asked: set[str] = set()
         self._ends: list[ClientEnd] = []
         self._fingerprints: dict[int, str] = {}
+        # Links whose key is made of an authkey=.
+        self._worded: set[int] = set()
         self._named: set[int] = set()
         self._slotless = Slotless(PATIENCE)
         self._wake_read, self._wake_write = os.pipe()
@@ -122,13 +135,16 @@ class Machines:
         self._deadline = 0.0
         self._closed = False
         self._leaving = False
+        # What those who are there offer, by kind of place, and whether anybody is.
         self.capacity = (0, 0, 0)
-        # Whether any of them is here, and whether one keeps a journal.
-        self.present = False
+        # Whether one who is there keeps a journal.
         self.journal = False
+        self.met = False
 
-    def dial(self, machine: Machine, *, asks: bool, keys: Sequence[bytes] | None) -> None:
-        """Keeps a link to the machine, as one who asks there or as one who does."""
+    def dial(
+        self, machine: Machine, *, asks: bool, keys: Sequence[bytes] | None, authkey: bool = False
+    ) -> None:
+        """Keeps a link to the machine, as one who asks there or as one who does. `authkey`: keys are made of one."""
         named = is_named(machine.address)
         address = self._bridged(machine.address)
         link = self._loop.dial("" if named else address, asks, keys if machine.encrypted else None)
@@ -139,6 +155,8 @@ class Machines:
             self._asked.add(machine.written)
         if machine.encrypted and keys is not None:
             self._fingerprints[link] = fingerprint_of(keys[0])
+            if authkey:
+                self._worded.add(link)
 
     def _bridged(self, address: str) -> str:
         """What the loop can dial in the place of this address."""
@@ -191,8 +209,22 @@ class Machines:
         return {written: why for written, _, why in links if written not in there}
 
     def _why_missing(self, number: int, why: str) -> str:
-        is_broker = bool(self._machines[number].file)
-        return why_missing(self._names.why(number) or why, self._fingerprints.get(number), broker=is_broker)
+        why = self._names.why(number) or why
+        if not why and time.monotonic() < self._deadline:
+            return "it has not answered so far"
+        name = namesake_in(why)
+        return why_missing(
+            why, self._fingerprints.get(number), broker=bool(self._machines[number].file),
+            authkey=number in self._worded, namesake="" if name is None else self._who_is(name),
+        )
+
+    def _who_is(self, name: str) -> str:
+        """The machine that is connected under this name, if it is one of ours."""
+        ports = [node["port"] for node in self._loop.nodes() if node["name"] == name]
+        for number, link in enumerate(self._loop.links()):
+            if link["port"] in ports and number in self._machines:
+                return f"{self._machines[number].written} ({self._machines[number].address})"
+        return ""
 
     @property
     def settled(self) -> bool:
@@ -250,6 +282,12 @@ class Machines:
             _log.warning("%s is there now", self._machines[number].written)
         return missing
 
+    def name_before_the_end(self) -> None:
+        """A flock that ends before the patience does names its missing machines now: they did nothing in it."""
+        is_early = time.monotonic() < self._deadline
+        if is_early and not self._leaving and not any(machine.file for machine in self._machines.values()):
+            self.name_missing()
+
     def _name_slotless(self, nodes: list[dict[str, Any]], now: float) -> None:
         empty = {node["port"]: str(node["name"]) for node in nodes if not any(node["capacity"])}
         brokers = {
@@ -275,8 +313,8 @@ class Machines:
         with self._news:
             cpus, gpus, beside = (sum(kind) for kind in kinds)
             self.capacity = (cpus, gpus, beside)
-            self.present = bool(nodes)
             self.journal = any(node.get("journal") for node in nodes)
+            self.met = bool(nodes)
             self._news.notify_all()
         if not self._leaving:
             self._name_slotless(nodes, now)

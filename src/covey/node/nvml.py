@@ -5,7 +5,7 @@ Why NVML: it counts and measures devices without making a CUDA context, which wo
 not exist in a process that forks.
 
 May not know: which of them are wanted. `nvml` is the module pynvml (of nvidia-ml-py), or what stands for it.
-Guarantees: NVML is shut down again; a GPU that does not answer is left out, the others keep their numbers.
+Guarantees: NVML is shut down again; a GPU that does not answer is left out with a note, the others keep their numbers.
 """
 
 from collections.abc import Iterator
@@ -16,24 +16,24 @@ from covey.node.devices import Card, Gpu
 __all__ = ["read_cards"]
 
 
-def read_cards(nvml: Any) -> list[Card]:
+def read_cards(nvml: Any, notes: list[str]) -> list[Card]:
     """Every GPU here, by index; raises NVML's own error if it does not start (no driver, another version)."""
     nvml.nvmlInit()
     try:
-        return list(_cards(nvml))
+        return list(_cards(nvml, notes))
     finally:
         nvml.nvmlShutdown()
 
 
-def _cards(nvml: Any) -> Iterator[Card]:
+def _cards(nvml: Any, notes: list[str]) -> Iterator[Card]:
     for index in range(nvml.nvmlDeviceGetCount()):
         try:
             handle = nvml.nvmlDeviceGetHandleByIndex(index)
             gpu = _gpu(nvml, handle, index, is_mig=False)
             yield Card(gpu, tuple(_instances(nvml, handle, index)) if _is_split(nvml, handle) else None)
-        except nvml.NVMLError:
+        except nvml.NVMLError as error:
             # It has fallen off the bus, or another user's container has it.
-            continue
+            notes.append(f"GPU {index} is left out: NVML says {error}")
 
 
 def _is_split(nvml: Any, handle: Any) -> bool:

@@ -6,7 +6,7 @@ process; its slots do, and they die with it.
 
 May not know: clients, tasks, command lines. Guarantees: nothing is bound beyond this machine without a key, and before
 anybody is served a stranger's key has been tried at the gate and was refused; `run` returns when an asker says so, or
-at SIGTERM or SIGINT, and nothing is left.
+at SIGTERM, SIGINT or SIGHUP, and nothing is left.
 """
 
 from __future__ import annotations
@@ -42,10 +42,11 @@ _TEST_DEADLINE = 5.0
 
 @dataclass(frozen=True, slots=True)
 class Gate:
-    """Where a node or broker listens, and with which keys."""
+    """Where a node or broker listens, and with which keys; `authkey`: they are made of one."""
 
     addresses: tuple[str, ...]
     keys: RoleKeys
+    authkey: bool = False
 
 
 def bridge_gate(pipe: str, find: Callable[[], Secret]) -> Gate | None:
@@ -103,6 +104,8 @@ class NodeServer:
         try:
             if name is not None:
                 self.node.loop.name = name
+            # Whoever dials a worker script may end it; a broker is shared.
+            self.node.loop.shared = not slots
             self._answers = Answers(self.node, time.monotonic, time.time)
             if gate is not None:
                 self.addresses = self._open(gate)
@@ -152,7 +155,11 @@ class NodeServer:
     def run(self, on_ready: Callable[[], object] = lambda: None) -> None:
         """Serves until an asker ends it or a signal comes; raises what broke it. In the main thread. `on_ready` is
         called once it serves and hears signals."""
-        before = {number: signal.signal(number, self._on_signal) for number in (signal.SIGTERM, signal.SIGINT)}
+        ends = [signal.SIGTERM, signal.SIGINT]
+        if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+            # Under nohup it is to outlive its terminal.
+            ends.append(signal.SIGHUP)
+        before = {number: signal.signal(number, self._on_signal) for number in ends}
         grace: float | None = None
         try:
             self.start()
@@ -176,6 +183,10 @@ class NodeServer:
         """Who is asked for the status tells of these, too."""
         if self._answers is not None:
             self._answers.jobs = jobs
+
+    def places(self) -> int:
+        """How many calls may run at once at the nodes that are here; from any thread."""
+        return sum(sum(node["capacity"]) for node in self.node.loop.nodes() if not node["draining"])
 
     def fail(self, error: CoveyError) -> None:
         """Makes `run` raise the error; from any thread."""
@@ -235,9 +246,11 @@ class NodeServer:
         if count >= max(1, 2 * self._strangers_told):
             self._strangers_told = count
             _log.warning(
-                "somebody%s with another key, or no covey at all, was kept out (%s by now). If it is yours, give "
-                "it this machine's key file; the fingerprint here is %s",
-                f" at {where}" if where else "", _times(count), fingerprint_of(self._gate.keys.broker.public),
+                "somebody%s with another key, or no covey at all, was kept out (%s by now). If it is yours, give %s; "
+                "the fingerprint here is %s",
+                f" at {where}" if where else "", _times(count),
+                "both the same authkey" if self._gate.authkey else "it this machine's key file",
+                fingerprint_of(self._gate.keys.broker.public),
             )
 
     def _tell_of_turned_away(self) -> None:

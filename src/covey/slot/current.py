@@ -25,7 +25,8 @@ class Current:
         attempt: 1, or more if the task began before: in a slot that died, on a machine that was lost, or with an error
             that is to be tried again.
         gpus: uuids of the GPUs that it may use; () in a CPU slot.
-        node: the name of the node, if it was given one.
+        node: the name of the node, as `covey status` shows it; None in a slot of the caller's own machine, which the
+            calling program started for itself.
         gpu_share: how much of its GPU the task may use: 1.0, or the fraction that it asked for; 0.0 in a CPU slot.
     """
 

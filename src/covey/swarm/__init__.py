@@ -10,9 +10,10 @@
     pso …       the algorithms, one file each                      update (C)
     outside     optimisers of other libraries
 
-    call        optimize, maximize, minimize            arguments   what they are given, checked
+    call        optimize, maximize, minimize            keywords, arguments     what they are given: typed, checked
     campaign    one call: here the parts meet           problem     what decides its result
-    fitness     the user's function, in its own style   evaluation  what a slot does with it
+    fitness     the user's function                     manner      how it wants to be called
+    evaluation  what a slot does with it
     chunks      how particles are cut into calls        evaluator   particles in, values out, here or there
     places      where calls go                          pace        what an evaluation takes
     feasible    constraints, as one number

@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 
 from covey.swarm.chunks import counted
+from covey.swarm.keywords import TEN
 from covey.swarm.space import Space
 
 __all__ = [
@@ -27,7 +28,6 @@ __all__ = [
 
 MODES = ("rounds", "stream", "islands")
 POLICIES = ("worst", "raise")
-ITERATIONS = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,9 +65,10 @@ class Arguments:
 
     @property
     def most_iterations(self) -> int | None:
-        """The limit of iterations: ten, if nothing else ends the call."""
-        if self.iterations is None and self.budget is None and self.timeout is None:
-            return ITERATIONS
+        """The limit of iterations. What nobody said is none where something else ends the call."""
+        others = (self.budget, self.target, self.ftol, self.xtol, self.timeout)
+        if self.iterations is TEN and any(limit is not None for limit in others):
+            return None
         return self.iterations
 
     def require_mode(self, mode: str) -> None:
@@ -106,11 +107,13 @@ class Arguments:
         if value is None:
             return
         try:
-            number = float(value)
+            # Not float(value): that would read a string, which is compared with numbers later.
+            nan = math.isnan(value)
         except (TypeError, ValueError):
             raise TypeError(f"{self.call}({name}={value!r}): a number is needed, or None") from None
-        if math.isnan(number) or number < least:
-            raise ValueError(f"{self.call}({name}={value!r}): a number of at least {least:g} is needed, or None")
+        wanted = "a number" if least == -math.inf else f"a number of at least {least:g}"
+        if nan or value < least:
+            raise ValueError(f"{self.call}({name}={value!r}): {wanted} is needed, or None")
 
 
 def require_known(call: str, given: Collection[str], known: Collection[str]) -> None:

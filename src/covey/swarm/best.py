@@ -51,6 +51,12 @@ class Best:
         row = leader_of(told, self.minimize)
         if row is None:
             return False
+        if violations is not None:
+            # What is told may not tell all violations apart.
+            for other in np.flatnonzero(told == told[row]).tolist():
+                its, best = ((float(values[at]), float(violations[at])) for at in (other, row))
+                if better(*its, *best, self.minimize):
+                    row = other
         violation = 0.0 if violations is None else float(violations[row])
         if not self.beaten_by(group, float(values[row]), violation):
             return False
@@ -62,6 +68,11 @@ class Best:
     def beaten_by(self, group: int, value: float, violation: float) -> bool:
         """Whether such a finding would be the new best."""
         return better(value, violation, self.values.item(group), self.violations.item(group), self.minimize)
+
+    def take(self, group: int, other: Best) -> None:
+        """A group's best becomes that of another book."""
+        for name in ("positions", "values", "violations"):
+            getattr(self, name)[group] = getattr(other, name)[group]
 
     def state(self) -> dict[str, Any]:
         """For a checkpoint."""

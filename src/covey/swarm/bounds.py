@@ -16,6 +16,8 @@ import numpy as np
 
 # Positions must be representable, and so must their squares' logarithms: nothing may be larger than this.
 LARGEST = 1e150
+# Up to here a float holds every whole number.
+WHOLE = 2**53
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,10 +125,14 @@ def _read(where: str, given: object, *, hard: bool) -> Range:
             raise ValueError(f"{where} is a Choice of {len(values)}: there must be two values at least")
         return Range("choice", 0.0, len(values) - 1.0, 0.0, len(values) - 1.0, values)
     if isinstance(given, Integer):
-        if any(int(end) != end for end in (_number(where, given.lo), _number(where, given.hi))):
+        if any(math.isfinite(end) and int(end) != end for end in (_number(where, given.lo), _number(where, given.hi))):
             raise ValueError(f"{where}: the ends of an Integer are whole numbers, not {given.lo!r} and {given.hi!r}")
+        if any(WHOLE < abs(end) < math.inf for end in (given.lo, given.hi)):
+            raise ValueError(f"{where}: whole numbers beyond 2**53 cannot be told from their neighbours; use Real")
         return _checked(where, "integer", (given.lo, given.lo, given.hi, given.hi))
     if isinstance(given, Real):
+        if not isinstance(given.log, (bool, np.bool_)):
+            raise TypeError(f"{where}: log is True or False, not {given.log!r}")
         start = (given.lo, given.hi) if given.init is None else given.init
         if isinstance(start, str) or not hasattr(start, "__len__") or len(start) != 2:
             raise ValueError(f"{where}: init is the pair (init_lo, init_hi), not {given.init!r}")

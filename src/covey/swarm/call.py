@@ -12,7 +12,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor
-from typing import Any, Never, TypedDict, Unpack
+from typing import Any, Literal, Never, Unpack, cast, overload
 
 from covey.codec.functions import callable_name
 from covey.distributed import checked_keywords
@@ -28,52 +28,25 @@ from covey.swarm.arguments import (
 )
 from covey.swarm.campaign import Campaign
 from covey.swarm.fitness import Fitness
+from covey.swarm.keywords import TEN, Constraint, Options
 from covey.swarm.result import Result
 from covey.swarm.run import Info
 
 __all__ = ["maximize", "minimize", "optimize"]
 
-Constraint = Callable[..., Any]
+Found = Result | tuple[Result, dict[str, Any]]
 
 
-class Options(TypedDict, total=False):
-    """The keywords of `optimize`, `maximize` and `minimize`."""
+@overload
+def optimize(
+    fun: Callable[..., Any], optparams: object, *, returninfo: Literal[False] = False, **options: Unpack[Options]
+) -> Result: ...
 
-    shared_data: Mapping[Any, Any] | None
-    local_data: Mapping[str, Any] | None
-    group_size: int | None
-    group_count: int | None
-    iterations: int | None
-    optinfo: Mapping[str, Any] | None
-    returninfo: bool
-    algorithm: object
-    mode: str
-    seed: int | None
-    budget: int | None
-    target: float | None
-    ftol: float | None
-    xtol: float | None
-    timeout: float | None
-    checkpoint: str | os.PathLike[str] | None
-    constraints: Constraint | Sequence[Constraint] | None
-    noise: int | None
-    callback: Callable[[Info], object] | None
-    progress: bool | None
-    vectorized: bool
-    on_error: str
-    chunk: int | None
-    in_flight: int | None
-    islands: int | None
-    leg: int | None
-    inline: bool | None
-    machines: Sequence[str]
-    use_gpu: bool
-    gpu_policy: str | None
-    max_cpu: int | None
-    max_gpu: int | None
-    port: int | None
-    named_pipe: bool | str | None
-    executor: Executor | None
+
+@overload
+def optimize(
+    fun: Callable[..., Any], optparams: object, *, returninfo: Literal[True], **options: Unpack[Options]
+) -> tuple[Result, dict[str, Any]]: ...
 
 
 def optimize(
@@ -84,7 +57,7 @@ def optimize(
     local_data: Mapping[str, Any] | None = None,
     group_size: int | None = 100,
     group_count: int | None = None,
-    iterations: int | None = None,
+    iterations: int | None = TEN,
     optinfo: Mapping[str, Any] | None = None,
     returninfo: bool = False,
     algorithm: object = "pso",
@@ -116,7 +89,7 @@ def optimize(
     named_pipe: bool | str | None = None,
     executor: Executor | None = None,
     **unknown: Never,
-) -> Any:
+) -> Found:
     """Find the parameters for which `fun` is largest, over every core; returns a `Result`.
 
     `optparams` is `{name: [init_lo, init_hi]}` (no bounds), `{name: [lo, init_lo, init_hi, hi]}`, or a
@@ -131,9 +104,10 @@ def optimize(
             group; the function sees an entry for each particle.
         group_size: particles of a group. group_count: independent optimisations that share each call; None: as many
             as local_data has entries, else 1.
-        iterations: None: 10, or as many as budget and timeout allow. budget: evaluations in all. target: a value that
-            is good enough. ftol, xtol: end when ten iterations gained no more than this value, moved the best no
-            further than this part of the initial intervals. timeout: seconds.
+        iterations: how often all particles move. 10 is meant for a call that gives no other limit: with budget, target,
+            ftol, xtol or timeout and no iterations, only those end it; with None, too. Ctrl-C always gives the best.
+        budget: evaluations in all. target: a value that is good enough. ftol, xtol: end when ten iterations gained no
+            more than this value, moved the best no further than this part of the initial intervals. timeout: seconds.
         algorithm, optinfo: a name, and its constants; or an object with ask and tell.
         mode: "rounds" all particles, then all moves; "stream" each moves as its value comes; "islands" whole
             sub-swarms live in slots, for fitnesses of microseconds.
@@ -155,113 +129,109 @@ def optimize(
     >>> abs(result.best["x"] - 1) < 0.5, result.evaluations
     (True, 1000)
     """
-    require_known("optimize", unknown, Options.__annotations__)
-    options = Options(
-        shared_data=shared_data,
-        local_data=local_data,
-        group_size=group_size,
-        group_count=group_count,
-        iterations=iterations,
-        optinfo=optinfo,
-        returninfo=returninfo,
-        algorithm=algorithm,
-        mode=mode,
-        seed=seed,
-        budget=budget,
-        target=target,
-        ftol=ftol,
-        xtol=xtol,
-        timeout=timeout,
-        checkpoint=checkpoint,
-        constraints=constraints,
-        noise=noise,
-        callback=callback,
-        progress=progress,
-        vectorized=vectorized,
-        on_error=on_error,
-        chunk=chunk,
-        in_flight=in_flight,
-        islands=islands,
-        leg=leg,
-        inline=inline,
-        machines=machines,
-        use_gpu=use_gpu,
-        gpu_policy=gpu_policy,
-        max_cpu=max_cpu,
-        max_gpu=max_gpu,
-        port=port,
-        named_pipe=named_pipe,
-        executor=executor,
-    )
-    return _called("optimize", fun, optparams, False, options)
+    # Before anything else is a local: all keywords, and what is no keyword is not looked at.
+    given = dict(locals())
+    require_known("optimize", unknown, DEFAULTS)
+    return _called("optimize", fun, optparams, False, given)
 
 
-def maximize(fun: Callable[..., Any], optparams: object, **options: Unpack[Options]) -> Any:
+# All keywords there are.
+DEFAULTS: dict[str, Any] = optimize.__kwdefaults__ or {}
+
+
+@overload
+def maximize(
+    fun: Callable[..., Any], optparams: object, *, returninfo: Literal[False] = False, **options: Unpack[Options]
+) -> Result: ...
+
+
+@overload
+def maximize(
+    fun: Callable[..., Any], optparams: object, *, returninfo: Literal[True], **options: Unpack[Options]
+) -> tuple[Result, dict[str, Any]]: ...
+
+
+def maximize(fun: Callable[..., Any], optparams: object, **options: Any) -> Found:
     """`optimize`, under the name that says what it does; the same keywords.
 
     >>> import covey
     >>> covey.maximize(lambda x: -(x**2), {"x": [-5, 5]}, iterations=30, seed=1).best["fitness"] > -0.01
     True
     """
-    require_known("maximize", options, Options.__annotations__)
-    return _called("maximize", fun, optparams, False, options)
+    require_known("maximize", options, DEFAULTS)
+    return _called("maximize", fun, optparams, False, {**DEFAULTS, **options})
 
 
-def minimize(fun: Callable[..., Any], optparams: object, **options: Unpack[Options]) -> Any:
+@overload
+def minimize(
+    fun: Callable[..., Any], optparams: object, *, returninfo: Literal[False] = False, **options: Unpack[Options]
+) -> Result: ...
+
+
+@overload
+def minimize(
+    fun: Callable[..., Any], optparams: object, *, returninfo: Literal[True], **options: Unpack[Options]
+) -> tuple[Result, dict[str, Any]]: ...
+
+
+def minimize(fun: Callable[..., Any], optparams: object, **options: Any) -> Found:
     """Find the parameters for which `fun` is smallest; keywords as for `optimize`. The fitness has its true sign.
 
     >>> import covey
     >>> covey.minimize(lambda x: x**2, {"x": [-5, 5]}, iterations=30, seed=1).best["fitness"] < 0.01
     True
     """
-    require_known("minimize", options, Options.__annotations__)
-    return _called("minimize", fun, optparams, True, options)
+    require_known("minimize", options, DEFAULTS)
+    return _called("minimize", fun, optparams, True, {**DEFAULTS, **options})
 
 
-def _called(call: str, fun: Callable[..., Any], optparams: object, minimize: bool, options: Options) -> Any:
+def _called(
+    call: str, fun: Callable[..., Any], optparams: object, minimize: bool, given: dict[str, Any]
+) -> Found:
     if not callable(fun):
         raise TypeError(f"{call}({fun!r}, …): a function, a class or another callable is needed")
-    shared_data, local_data = options.get("shared_data"), options.get("local_data")
+    options, returninfo = cast("Options", given), given["returninfo"]
+    shared_data, local_data = options["shared_data"], options["local_data"]
     wanted = checked_keywords(
         call,
-        machines=options.get("machines", ()),
-        use_gpu=options.get("use_gpu", True),
-        max_cpu=options.get("max_cpu"),
-        max_gpu=options.get("max_gpu"),
-        port=options.get("port"),
-        named_pipe=options.get("named_pipe"),
+        machines=options["machines"],
+        use_gpu=options["use_gpu"],
+        max_cpu=options["max_cpu"],
+        max_gpu=options["max_gpu"],
+        port=options["port"],
+        named_pipe=options["named_pipe"],
         shared_data=shared_data,
-        gpu_policy=options.get("gpu_policy"),
-        executor=options.get("executor"),
-        progress=options.get("progress"),
-        inline=options.get("inline") is True,
+        gpu_policy=options["gpu_policy"],
+        executor=options["executor"],
+        progress=options["progress"],
+        inline=options["inline"] is True,
     )
     arguments = Arguments(
         call=call,
-        group_size=options.get("group_size", 100),
-        iterations=options.get("iterations"),
-        budget=options.get("budget"),
-        target=options.get("target"),
-        ftol=options.get("ftol"),
-        xtol=options.get("xtol"),
-        timeout=options.get("timeout"),
-        noise=options.get("noise"),
-        chunk=options.get("chunk"),
-        in_flight=options.get("in_flight"),
-        islands=options.get("islands"),
-        leg=options.get("leg"),
+        group_size=options["group_size"],
+        iterations=options["iterations"],
+        budget=options["budget"],
+        target=options["target"],
+        ftol=options["ftol"],
+        xtol=options["xtol"],
+        timeout=options["timeout"],
+        noise=options["noise"],
+        chunk=options["chunk"],
+        in_flight=options["in_flight"],
+        islands=options["islands"],
+        leg=options["leg"],
     )
-    mode, on_error = options.get("mode", "rounds"), options.get("on_error", "worst")
+    mode, on_error = options["mode"], options["on_error"]
     arguments.require_mode(mode)
     require_word(call, "on_error", on_error, POLICIES)
     space = checked_space(call, optparams)
-    group_count = checked_groups(call, options.get("group_count"), local_data)
-    vectorized = options.get("vectorized", True)
+    group_count = checked_groups(call, options["group_count"], local_data)
+    vectorized = options["vectorized"]
     require_bool(call, "vectorized", vectorized)
-    require_bool(call, "returninfo", options.get("returninfo", False))
-    require_bool(call, "inline", options.get("inline"), or_none=True)
-    require_bool(call, "progress", options.get("progress"), or_none=True)
-    checkpoint = options.get("checkpoint")
+    require_bool(call, "returninfo", returninfo)
+    require_bool(call, "inline", options["inline"], or_none=True)
+    require_bool(call, "progress", options["progress"], or_none=True)
+    checkpoint = options["checkpoint"]
     label = f"{call}({callable_name(fun)})"
 
     def fitness_of(function: object, name: str | None = None) -> Fitness:
@@ -272,10 +242,10 @@ def _called(call: str, fun: Callable[..., Any], optparams: object, minimize: boo
             call=label,
         )
 
-    limits = options.get("constraints") or ()
+    limits = options["constraints"] or ()
     if not callable(limits) and not isinstance(limits, Sequence):
         raise TypeError(f"{call}(constraints={limits!r}): a function is needed, or a list of them")
-    callback = options.get("callback")
+    callback = options["callback"]
     if callback is not None and not callable(callback):
         raise TypeError(f"{call}(callback={callback!r}): a function is needed, which is given an Info")
     campaign = Campaign(
@@ -287,16 +257,16 @@ def _called(call: str, fun: Callable[..., Any], optparams: object, minimize: boo
             fitness_of(limit, f"{label}: the constraint") for limit in ((limits,) if callable(limits) else limits)
         ],
         wanted=wanted,
-        inline=options.get("inline"),
+        inline=options["inline"],
         forgiving=on_error == "worst",
-        algorithm=options.get("algorithm", "pso"),
-        optinfo=options.get("optinfo"),
+        algorithm=options["algorithm"],
+        optinfo=options["optinfo"],
         group_count=group_count,
         minimize=minimize,
         mode=mode,
-        seed=options.get("seed"),
+        seed=options["seed"],
         checkpoint=None if checkpoint is None else require_path(call, checkpoint),
         callback=callback,
     )
-    result: Result = campaign.run()
-    return (result, result.info()) if options.get("returninfo", False) else result
+    result = campaign.run()
+    return (result, result.info()) if returninfo else result

@@ -112,7 +112,8 @@ class Campaign:
             self.group_count, iterations=arguments.most_iterations, budget=arguments.budget, target=arguments.target,
             ftol=arguments.ftol, xtol=arguments.xtol, widths=problem.widths,
         )
-        tally = Tally(self.label, round_size)
+        advice = ", and a function of one particle wants vectorized=False" if self.fitness.vectorized else ""
+        tally = Tally(self.label, round_size, advice=advice)
         total = arguments.budget or (stops.iterations and stops.iterations * round_size) or None
         progress = maybe_progress(self.wanted.progress, total, self.label, "evaluation")
         run = Run(
@@ -189,8 +190,8 @@ class Campaign:
         seed, in_flight, planned = self.seed, arguments.in_flight, None
         if arguments.budget is not None:
             planned = max(1, arguments.budget // self.group_count)
-        elif arguments.iterations is not None and size is not None:
-            planned = arguments.iterations * size
+        elif arguments.most_iterations is not None and size is not None:
+            planned = arguments.most_iterations * size
         if found is not None:
             # What the call leaves open is as it was. So is the plan: a longer call must not make it another search.
             identity = found["identity"]
@@ -204,6 +205,11 @@ class Campaign:
             raise ValueError(
                 "an object as algorithm= can serve one group in mode 'rounds'; name one of covey's own "
                 "for several groups or islands"
+            )
+        if not isinstance(self.algorithm, str) and self.checkpoint is not None:
+            raise TypeError(
+                f"checkpoint= cannot hold the state of {type(self.algorithm).__name__}, which is its own; name one of "
+                "covey's own algorithms"
             )
         chunk = arguments.chunk
         if chunk is None:
@@ -242,6 +248,7 @@ class Campaign:
         except KeyboardInterrupt:
             place.stop_all()
             loop.absorb()
+            run.take_candidates()
             if not np.isfinite(run.best.values).any():
                 raise
             return "interrupted"
@@ -249,11 +256,14 @@ class Campaign:
     def _result(self, run: Run, evaluator: Evaluator, reason: str) -> Result:
         faults = run.tally.faults()
         if not np.isfinite(run.best.values).any():
-            first = f"; the first that raised:\n{faults.first_error}" if faults.first_error else ""
-            raise BadFitness(
-                f"{self.label}: {run.total} evaluations gave no finite number that could be the best ({faults.raised} "
-                f"raised, {faults.nan} were NaN, {faults.infinite} infinite){first}"
-            )
+            if run.problem.noise and faults.total < run.total:
+                kind = TimeoutError if reason == "timeout" else BadFitness
+                limit = f"timeout={self.arguments.timeout}" if reason == "timeout" else f"the end of its {reason}"
+                raise kind(
+                    f"{self.label}: no candidate for the best was evaluated noise={run.problem.noise} times more "
+                    f"before {limit}: set that farther, or give less noise"
+                )
+            raise run.tally.nothing(run.total)
         if faults.raised:
             said = "" if run.tally.first is None else run.tally.first.said
             warnings.warn(
@@ -262,10 +272,18 @@ class Campaign:
                 RuntimeWarning,
                 stacklevel=6,
             )
+        company = run.tally.company
+        if company.is_bad and company.lost is not None:
+            warnings.warn(
+                f"{self.label}: each call with several particles raised ({company.lost.said}), and each particle had "
+                "to be called for itself: a function of one particle wants vectorized=False",
+                RuntimeWarning,
+                stacklevel=6,
+            )
         problem = run.problem
         return Result(
             columns=run.found(), fitness=run.best.values.copy(), history=run.history, evaluations=run.total,
             seconds=run.elapsed, stopped_because=reason, workers_used=len(evaluator.who), faults=faults,
-            seed=problem.seed, feasible=run.best.violations <= 0.0, algorithm=problem.algorithm_name,
-            mode=self.mode, minimize=self.minimize,
+            seed=problem.seed, feasible=run.best.violations <= 0.0, confirmed=run.confirmed.copy(),
+            algorithm=problem.algorithm_name, mode=self.mode, minimize=self.minimize,
         )

@@ -14,7 +14,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from decimal import Decimal
 from numbers import Real
 from time import perf_counter
@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 
 from covey.errors import BadFitness
 from covey.swarm.chunks import counted, ends_of
-from covey.swarm.faults import Fault
+from covey.swarm.faults import Company, Fault
 from covey.swarm.fitness import Fitness
 
 __all__ = ["Evaluation", "Outcome"]
@@ -50,6 +50,7 @@ class Outcome:
     who: tuple[str, int, int]
     # All values are finite; the caller looks.
     clean: bool = False
+    company: Company = field(default_factory=Company)
 
 
 class Evaluation:
@@ -75,10 +76,11 @@ class Evaluation:
         values = np.empty(count)
         violations = np.zeros(count) if self.constraints else None
         failed, error = 0, None
+        company = Company()
         if self.fitness.vectorized:
             start = 0
             for stop in cuts:
-                more, fault = self._chunk(positions, groups, start, stop, values, violations)
+                more, fault = self._chunk(positions, groups, start, stop, values, violations, company)
                 failed, error, start = failed + more, error or fault, stop
         else:
             failed, error = self._each(positions, groups, values, violations)
@@ -88,11 +90,11 @@ class Evaluation:
             self._require_finite(positions, values)
         who = (_HOST, os.getpid(), threading.get_ident())
         first = None if error is None else Fault.of(error)
-        return Outcome(values, violations, failed, first, perf_counter() - began, who)
+        return Outcome(values, violations, failed, first, perf_counter() - began, who, company=company)
 
     def _chunk(
         self, positions: Vector, groups: NDArray[np.int64], start: int, stop: int, values: Vector,
-        violations: Vector | None
+        violations: Vector | None, company: Company
     ) -> tuple[int, Exception | None]:
         """One call of the fitness; how many particles of it failed, and how the first did."""
         here, mine = positions[start:stop], groups[start:stop]
@@ -101,6 +103,7 @@ class Evaluation:
                 limits = [numbers_of(each(here, mine), stop - start, each.told) for each in self.constraints]
                 violations[start:stop] = _beyond(limits)
             values[start:stop] = numbers_of(self.fitness(here, mine), stop - start, self.fitness.told)
+            company.kept = company.kept or stop - start > 1
             return 0, None
         except BadFitness:
             raise
@@ -116,9 +119,11 @@ class Evaluation:
             ends = [start + end for end in (parts if len(parts) > 1 else ends_of(count, 1))]
             starts = [start, *ends[:-1]]
             outcomes = [
-                self._chunk(positions, groups, first, end, values, violations)
+                self._chunk(positions, groups, first, end, values, violations, company)
                 for first, end in zip(starts, ends, strict=True)
             ]
+            if not any(type(error) is type(fault) for _, error in outcomes):
+                company.lost = company.lost or Fault.of(fault)
             return sum(failed for failed, _ in outcomes), next((error for _, error in outcomes if error), None)
 
     def _each(

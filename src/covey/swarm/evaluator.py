@@ -83,6 +83,8 @@ class Evaluator:
         # Of whole chunks, as what raises is cut into these again.
         self._whole = max(1, WHOLE // chunk) * chunk
         self._inline = True if place.here else inline
+        # What asks for a GPU should not find that there is none.
+        self._asks_for_gpu = evaluation.fitness.asks_for_gpu or place.asks_for_gpu
         self._clock = clock
         # The evaluation, and what else is called, in the form in which they are sent.
         self._sent: Callable[..., Any] | None = None
@@ -96,7 +98,7 @@ class Evaluator:
         """The values of a round."""
         self.partial = []
         count = len(positions)
-        if self._inline is None and self._pace.is_cheap(count):
+        if self._inline is None and self._pace.is_cheap(count) and not self._stays_in_slots:
             # Too cheap even to be cut.
             size = self._chunk if self._fixed else self._whole
             return self._in_place(positions, groups, ends_of(count, size, exact=self._fixed))
@@ -124,6 +126,7 @@ class Evaluator:
         future = self._wait_bell()
         key, count = self._flying.pop(future)
         outcome = self._outcome(future, count)
+        self.tally.require_any()
         return key, Evaluated(outcome.values, outcome.violations)
 
     def submit(self, *args: Any) -> Future[Any]:
@@ -155,7 +158,10 @@ class Evaluator:
         return error
 
     def call_all(self, call: Callable[..., Any], arguments: Sequence[tuple[Any, ...]]) -> list[Any]:
-        """`call` with each of these arguments, in their order: something else than the evaluation, such as a leg."""
+        """`call` with each of these arguments, in their order: something else than the evaluation, such as a leg.
+
+        Where a call killed its slots and that is forgiven, the PoisonTask stands for what it would have given.
+        """
         self.landed = []
         if self._inline:
             for each in arguments:
@@ -169,14 +175,23 @@ class Evaluator:
         try:
             for future in futures:
                 self._await(future)
-            results = [future.result() for future in futures]
+            results = [self._survived(future) for future in futures]
         except BaseException:
             self.landed = [_maybe_result(future) for future in futures]
             for future in futures:
                 future.cancel()
             raise
-        self.who.update(result.who for result in results if result.who is not None)
+        self.who.update(who for who in (getattr(result, "who", None) for result in results) if who is not None)
         return results
+
+    def _survived(self, future: Future[Any]) -> Any:
+        """What a future holds; the PoisonTask itself, if the policy forgives that."""
+        try:
+            return future.result()
+        except PoisonTask as error:
+            if not self._evaluation.forgiving:
+                raise
+            return error
 
     def seconds_for(self, calls: int) -> float | None:
         """How long each of so many calls may take, so that all are done when the time is over; None: any time."""
@@ -217,12 +232,16 @@ class Evaluator:
             raise OutOfTime
         return min(ATTENTIVE, left)
 
+    @property
+    def _stays_in_slots(self) -> bool:
+        """Whether slots have what this process has not, however cheap a call is: a class set up, or a GPU."""
+        return self._evaluation.fitness.making is not None or (self._asks_for_gpu and self.place.has_gpu)
+
     def _may_try_here(self) -> bool:
         fitness = self._evaluation.fitness
-        # A class is costly to set up, and a fitness that asks for a GPU should not find that there is none.
-        # Nor can a call here be left when the time is over.
+        # A class is costly to set up. Nor can a call here be left when the time is over.
         return (
-            self.deadline is None and self.place.is_cold and fitness.making is None and not fitness.asks_for_gpu
+            self.deadline is None and self.place.is_cold and fitness.making is None and not self._asks_for_gpu
         )
 
     def _in_place(self, positions: Vector, groups: Groups, ends: Sequence[int]) -> Evaluated:
@@ -252,7 +271,8 @@ class Evaluator:
             raise
         except Exception as error:
             return self._forgiven(len(positions), error)
-        outcome.clean = self.tally.on_values(outcome.values, outcome.raised, outcome.fault)
+        outcome.clean = self.tally.on_values(outcome.values, outcome.raised, outcome.fault, outcome.company)
+        self.tally.require_any()
         return outcome
 
     def _trial(self, positions: Vector, groups: Groups, ends: Sequence[int]) -> Evaluated:
@@ -319,6 +339,7 @@ class Evaluator:
             for start, stop, future in sent:
                 self._await(future)
                 self.partial.append((start, stop, self._outcome(future, stop - start)))
+                self.tally.require_any()
         except BaseException:
             self._take_arrived(sent)
             _cancel(sent)
@@ -347,13 +368,14 @@ class Evaluator:
         except Exception as error:
             return self._forgiven(count, error)
         self.who.add(outcome.who)
-        outcome.clean = self.tally.on_values(outcome.values, outcome.raised, outcome.fault)
+        outcome.clean = self.tally.on_values(outcome.values, outcome.raised, outcome.fault, outcome.company)
         return outcome
 
     def _forgiven(self, count: int, error: Exception) -> Outcome:
         if not self._evaluation.forgiving:
             raise error
         self.tally.on_raised(count, error)
+        self.tally.require_any()
         violations = np.zeros(count) if self._evaluation.constraints else None
         return Outcome(np.full(count, np.nan), violations, count, None, 0.0, ("", 0, 0))
 

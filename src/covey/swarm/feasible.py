@@ -17,9 +17,11 @@ __all__ = ["better", "told"]
 
 Vector = NDArray[np.float64]
 
-# Beyond any value of a fitness, and its square is still a number.
+# Where what is forbidden begins, and squares of what is told are still numbers.
 OUTSIDE = 1e100
-FARTHEST = 1e40
+# From where on values, and violations, are told by their logarithms. So the worst allowed value, 1.8e308, is told as
+# less than OUTSIDE, and no violation goes beyond what can be squared.
+STEEP, FARTHEST = 1e97, 1e40
 
 
 def told(values: Vector, violations: Vector | None, minimize: bool) -> Vector:
@@ -31,11 +33,21 @@ def told(values: Vector, violations: Vector | None, minimize: bool) -> Vector:
     if violations is None:
         return values if np.isfinite(values).all() else np.where(np.isfinite(values), values, np.nan)
     sign = 1.0 if minimize else -1.0
-    outside = sign * OUTSIDE * (1.0 + np.minimum(violations, FARTHEST))
-    result: Vector = np.where(violations > 0.0, outside, values)
+    outside = OUTSIDE * (1.0 + _bent(violations, FARTHEST))
+    result: Vector = sign * np.where(violations > 0.0, outside, _bent(sign * values, STEEP))
     bad = ~np.isfinite(values) | ~np.isfinite(violations)
     result[bad] = np.nan
     return result
+
+
+def _bent(numbers: Vector, beyond: float) -> Vector:
+    """The same numbers in the same order, but those `beyond` grow as their logarithms do."""
+    far = (numbers > beyond) & np.isfinite(numbers)
+    if not far.any():
+        return numbers
+    bent = numbers.copy()
+    bent[far] = beyond * (1.0 + np.log(numbers[far] / beyond))
+    return bent
 
 
 def better(value: float, violation: float, than: float, its_violation: float, minimize: bool) -> bool:

@@ -7,9 +7,10 @@ Why: where an evaluation takes microseconds, no particle is worth a message, but
 GPU the swarm should be where its fitness is.
 
 May not know: slots. Guarantees: a state travels with its task and comes back with the outcome, so a slot that dies
-costs one leg; migrants go around a ring in a fixed order at the end of a leg, so the seed alone decides the result.
-The first legs are short, and a leg ends before the time is over: so there is something to give when it is, and what
-does nothing but raise shows after one generation.
+costs one leg, and what kills every slot that it comes to costs one island, for which another begins; migrants go around
+a ring in a fixed order at the end of a leg, so the seed alone decides the result. The first legs are short, and a leg
+ends before the time is over: so there is something to give when it is, and what does nothing but raise shows after one
+generation.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from covey.codec.outcome import open_error, seal_error
-from covey.errors import CoveyError
+from covey.errors import CoveyError, PoisonTask
 from covey.swarm.best import Best
 from covey.swarm.chunks import ends_of
 from covey.swarm.evaluation import Evaluation
@@ -94,7 +95,7 @@ class Leg:
             try:
                 outcome = self.evaluation(positions, np.full(count, group), ends_of(count, self.chunk))
                 values, violations, landed.who = outcome.values, outcome.violations, outcome.who
-                tally.on_values(values, outcome.raised, outcome.fault)
+                tally.on_values(values, outcome.raised, outcome.fault, outcome.company)
             except CoveyError:
                 raise
             except Exception as error:
@@ -147,6 +148,8 @@ class Islands:
         self._states = [[{**optimizer.state(), "space": None} for optimizer in islands] for islands in made]
         # What each island's neighbour found last; None before there is anything.
         self._migrants: list[list[tuple[Vector, Vector] | None]] = [[None] * problem.islands for _ in made]
+        # How often each island was lost with its slots, and has begun anew.
+        self._losses = [[0] * problem.islands for _ in made]
         # The group of each leg under way.
         self._sailing: list[int] = []
 
@@ -172,13 +175,13 @@ class Islands:
 
     def restore(self, state: dict[str, Any]) -> None:
         """Goes on from a checkpoint."""
-        self._states = state["states"]
+        self._states, self._losses = state["states"], state["losses"]
         self._migrants = [
             [None if migrant is None else (migrant[0], migrant[1]) for migrant in group] for group in state["migrants"]
         ]
 
     def _state(self) -> dict[str, Any]:
-        return {"states": self._states, "migrants": self._migrants}
+        return {"states": self._states, "migrants": self._migrants, "losses": self._losses}
 
     def _generations(self, active: list[int]) -> int:
         """A leg, or what is left until a limit, one generation at least. A leg at most doubles what was done."""
@@ -197,7 +200,7 @@ class Islands:
         self._sailing = [group for group, _ in voyages]
         seconds = evaluator.seconds_for(len(voyages))
         left = run.elapsed
-        landed: list[Landfall] = evaluator.call_all(
+        landed: list[Landfall | PoisonTask] = evaluator.call_all(
             self._leg,
             [
                 (self._states[group][island], self._migrants[group][island], generations, group, seconds)
@@ -205,9 +208,12 @@ class Islands:
             ],
         )
         evaluator.landed = []
-        self._require_good(landed)
+        sunk = 0
         arrivals: dict[int, list[Landfall]] = {group: [] for group in active}
         for (group, island), found in zip(voyages, landed, strict=True):
+            if isinstance(found, PoisonTask):
+                sunk += self._lose(group, island, generations, found)
+                continue
             arrivals[group].append(found)
             self._states[group][island] = found.state
             run.tally.add(found.tally)
@@ -215,17 +221,33 @@ class Islands:
                 # The last is the best of the leg.
                 ranks = run.told(found.values[-1:], found.violations[-1:])
                 self._migrants[group][(island + 1) % count] = found.positions[-1:], ranks
-        made = max(len(found.evaluations) for found in landed)
+        self._require_good(landed, sunk)
+        made = max((len(its.evaluations) for islands in arrivals.values() for its in islands), default=generations)
         each = (run.elapsed - left) / made
         for number in range(made):
             mean, spread = [float("nan")] * len(self._states), [float("nan")] * len(self._states)
             for group, islands in arrivals.items():
-                for found in islands:
-                    self._claim(group, found, number)
-                mean[group] = _middle([found.mean[number] for found in islands if number < len(found.mean)])
-                spread[group] = _middle([found.spread[number] for found in islands if number < len(found.spread)])
+                for its in islands:
+                    self._claim(group, its, number)
+                mean[group] = _middle([its.mean[number] for its in islands if number < len(its.mean)])
+                spread[group] = _middle([its.spread[number] for its in islands if number < len(its.spread)])
             # Nobody looked at the clock between generations: their times are spread evenly.
             run.end_iteration(mean, spread, time=left + each * (number + 1), told=number == made - 1)
+
+    def _lose(self, group: int, island: int, generations: int, error: PoisonTask) -> int:
+        """An island went down with its slots; gives of how many evaluations that is the end.
+
+        The same again would end in the same way, so another island begins in its place. Nobody knows how far the leg
+        came: all of it counts.
+        """
+        problem = self._run.problem
+        self._losses[group][island] += 1
+        anew = problem.optimizer(group, island, self._losses[group][island])
+        self._states[group][island] = {**anew.state(), "space": None}
+        lost = generations * anew.batch
+        self._run.count(group, lost)
+        self._run.tally.on_lost(lost, error)
+        return lost
 
     def _claim(self, group: int, landed: Landfall, number: int) -> None:
         """What a generation of a leg found goes into the books."""
@@ -238,17 +260,18 @@ class Islands:
             ranks = run.told(landed.values[at], landed.violations[at])
             run.offer(group, landed.positions[at], landed.values[at], landed.violations[at], ranks)
 
-    def _require_good(self, landed: list[Landfall]) -> None:
-        """Raises what the fitness raised if that is all it did, on every island."""
-        errors = [found.error for found in landed if found.error is not None]
-        if self._run.tally.any_good or len(errors) < len(landed):
+    def _require_good(self, landed: list[Landfall | PoisonTask], sunk: int) -> None:
+        """Raises what the fitness raised, or what its slots died of, if that is all there was on every island."""
+        tally = self._run.tally
+        if tally.any_good:
             return
-        error = open_error(errors[-1])
-        error.add_note(
-            f"{self._run.tally.label}: the first {sum(sum(found.evaluations) for found in landed)} evaluations all "
-            "raised; on_error='worst' forgives only some"
-        )
-        raise error
+        arrived = [found for found in landed if isinstance(found, Landfall)]
+        errors = [open_error(found.error) for found in arrived if found.error is not None]
+        fatal = [found for found in landed if isinstance(found, PoisonTask)]
+        total = sunk + sum(sum(found.evaluations) for found in arrived)
+        if tally.raised == total:
+            tally.give_up(total, (errors or fatal)[-1])
+        raise tally.nothing(total)
 
 
 def _middle(values: list[float]) -> float:

@@ -29,7 +29,7 @@ ALGORITHMS = {
     "ga": ("covey.swarm.ga", "Ga"),
 }
 # Of the layout of `state()`. A state of another number is refused, not guessed at.
-FORMAT = 1
+FORMAT = 2
 
 
 class Optimizer:
@@ -55,12 +55,15 @@ class Optimizer:
     ) -> None:
         self.space = Space.of(bounds)
         self.seed = Draws(seed).seed
+        if not isinstance(minimize, (bool, np.bool_)):
+            raise TypeError(f"minimize is True or False, not {minimize!r}")
         self.minimize = bool(minimize)
         self._group_size, self._budget = _counted("group_size", group_size), _counted("budget", budget)
         if optinfo is not None and not isinstance(optinfo, Mapping):
             raise TypeError(f"optinfo is a dict of the algorithm's constants, not {optinfo!r}")
         self._optinfo = dict(optinfo or {})
         self._name = algorithm if isinstance(algorithm, str) else ""
+        self._called = self._name or type(algorithm).__name__
         self._algorithm: Algorithm
         if isinstance(algorithm, str):
             plan = Plan(Domain.of(self.space), self.seed, self._group_size, self._budget)
@@ -71,6 +74,13 @@ class Optimizer:
             # Another of ours has a sign of its own: told the wrong one, it would flee from the best.
             ours = isinstance(algorithm, Optimizer) and not algorithm.minimize
             self._algorithm = Outside(algorithm, self.space, -1.0 if ours else 1.0)
+
+    def __repr__(self) -> str:
+        what, size = "minimizes" if self.minimize else "maximizes", self.space.dimension
+        return (
+            f"<covey.swarm.Optimizer: {self._called!r} {what}, {size} parameter{'s' * (size != 1)}, seed {self.seed}, "
+            f"{self.evaluations} evaluations, best {self.best[1]:.6g}>"
+        )
 
     @property
     def algorithm(self) -> Algorithm:

@@ -19,7 +19,7 @@ from typing import Any
 
 from covey import slot
 from covey.client.client import Client
-from covey.client.options import NEEDS_GPU, TaskSettings
+from covey.client.options import NEEDS_CPU, NEEDS_GPU, NEEDS_GPU_FIRST, TaskSettings
 from covey.codec import parcel
 from covey.distributed import Wanted
 from covey.distributed.flocks import Wishes, join_flock, leave_flock
@@ -74,6 +74,17 @@ class Place:
     def is_cold(self) -> bool:
         """Whether the first call would start slots."""
         return self._client is None and self._wanted.executor is None and not self._wanted.machines
+
+    @property
+    def asks_for_gpu(self) -> bool:
+        """Whether slots with a GPU were asked for, whatever the function declares."""
+        return self._wanted.needs in (NEEDS_GPU, NEEDS_GPU_FIRST)
+
+    @property
+    def has_gpu(self) -> bool:
+        """Whether calls may go to a slot with a GPU; known after the first."""
+        client = self._client
+        return client is not None and self._wanted.needs != NEEDS_CPU and client.gpu_slots > 0
 
     @property
     def slots(self) -> int:

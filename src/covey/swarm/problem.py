@@ -50,11 +50,11 @@ class Problem:
     islands: int
     leg: int
 
-    def optimizer(self, group: int, island: int | None = None) -> Optimizer:
-        """The optimizer of a group, or of one of its islands."""
+    def optimizer(self, group: int, island: int | None = None, beginning: int = 0) -> Optimizer:
+        """The optimizer of a group, or of one of its islands, which may have to begin anew."""
         seed, size, planned = self.seed_of(group), self.group_size, self.planned
         if island is not None:
-            seed = Draws(seed).seed_of(ISLANDS + island)
+            seed = Draws(seed).seed_of(ISLANDS + island + beginning * self.islands)
             size = None if size is None else max(1, size // self.islands)
             planned = None if planned is None else max(1, planned // self.islands)
         return Optimizer(

@@ -30,6 +30,11 @@ PLAYDOH_SIZE = 100
 # The swarm is stuck when its best has not improved for so many moves of each particle, or when it has no extent left.
 PATIENCE = 20
 EXTENT = 1e-9
+# Outside of where its starts were drawn, a swarm may not shrink below this part of how far out its best is: it has seen
+# little of what is around it there, and sees more from a new beginning in a wider box.
+NARROW = 0.1
+# Such a box reaches so many times as far out as the best does: an optimum far away takes few beginnings.
+REACH = 4.0
 # Above this dimension the covariance costs more than the budgets for which swarms are good can repay.
 LEARNED = 40
 RATE = 0.2      # a step's share in the covariance, divided by the dimension
@@ -44,7 +49,7 @@ class Pso(Booked):
     """The algorithm `"pso"`; optinfo: `omega`, `cl`, `cg` (Playdoh's rule)."""
 
     _ARRAYS = ("_x", "_v", "_own", "_own_value", "_value", "_step", "_tries", "_best", "_middle", "_covariance",
-               "_basis", "_counts", "_starts", "_start_values")
+               "_basis", "_counts", "_starts", "_start_values", "_low", "_high")
     _NUMBERS = ("_life", "_begun", "_started", "_turn", "_turned", "_best_value", "_extent", "_abreast", "_past")
 
     def __init__(self, plan: Plan, optinfo: Mapping[str, Any]) -> None:
@@ -79,6 +84,8 @@ class Pso(Booked):
         self._best_value, self._extent = math.inf, 1.0
         self._counts: Indices = np.zeros(2, dtype=np.int64)     # values since the best improved; steps to learn from
         self._life = 0
+        # Where the starts of this life are drawn.
+        self._low, self._high = np.zeros(dimension), np.ones(dimension)
         self._begun = 0             # whether the particles are chosen from the starts
         self._starts: Vector = np.zeros((0, 2 * dimension))     # of this life, told
         self._start_values: Vector = np.zeros(0)
@@ -117,8 +124,9 @@ class Pso(Booked):
             self._turn = (self._turn + n) % self._size
         else:
             u = self._draws.uniforms(STARTS, 0, self._started, (n, 2 * dimension))
-            rows[:, :dimension] = u[:, :dimension]
-            rows[:, dimension:] = 0.0 if self._playdoh else 0.5 * (u[:, dimension:] - u[:, :dimension])
+            width = self._high - self._low
+            rows[:, :dimension] = self._low + width * u[:, :dimension]
+            rows[:, dimension:] = 0.0 if self._playdoh else 0.5 * width * (u[:, dimension:] - u[:, :dimension])
             tags[:] = self._life << 48 | NOBODY
             self._started += n
         ids = self._flight.add(rows, tags)
@@ -158,13 +166,26 @@ class Pso(Booked):
         since, learned = self._counts.tolist()
         # An infinite best has no extent to speak of: nothing was found yet.
         if since > PATIENCE * max(self._size, self._abreast) or (
-            self._extent < EXTENT and self._best_value < math.inf
+            self._extent < max(EXTENT, NARROW * self._beyond()) and self._best_value < math.inf
         ):
             self._past += int(self._step.min())
             self._life += 1
             self._begun = 0
+            self._stretch()
         elif self._rate and learned >= DUE * self._domain.dimension:
             self._compute_basis()
+
+    def _beyond(self) -> float:
+        """How far the best found is outside of where the starts of this life were drawn."""
+        found = self.best[0]
+        return 0.0 if found is None else max(0.0, float(np.maximum(self._low - found, found - self._high).max()))
+
+    def _stretch(self) -> None:
+        """The next starts: from where the search starts to well beyond the best found, within the bounds."""
+        found = self.best[0]
+        if found is not None:
+            self._low = np.where(found < 0.0, np.maximum(REACH * found, self._domain.lower), 0.0)
+            self._high = np.where(found > 1.0, np.minimum(1.0 + REACH * (found - 1.0), self._domain.upper), 1.0)
 
     def _begin(self) -> None:
         """The best starts become the particles."""

@@ -38,6 +38,7 @@ class Result(Mapping[str, Any]):
         workers_used: how many slots took part; 0: everything ran in place, in the caller's process.
         faults: what raised, was NaN or infinite. seed: what gives this result again.
         feasible: for each group, whether its best meets the constraints.
+        confirmed: whether that is the mean that noise= asks for; Ctrl-C before there is one gives what has been seen.
 
     >>> import covey
     >>> result = covey.minimize(lambda x: x * x, {"x": [-1, 1]}, seed=1, inline=True)
@@ -55,6 +56,7 @@ class Result(Mapping[str, Any]):
     faults: Faults
     seed: int
     feasible: NDArray[np.bool_]
+    confirmed: NDArray[np.bool_]
     algorithm: str
     mode: str
     minimize: bool
@@ -136,6 +138,8 @@ class Result(Mapping[str, Any]):
             lines.append(f"of these {faults.raised} raised, {faults.nan} gave NaN, {faults.infinite} were infinite")
         if not self.feasible.all():
             lines.append(f"{int((~self.feasible).sum())} of {self.group_count} groups found nothing that is allowed")
+        if not self.confirmed.all():
+            lines.append(f"{int((~self.confirmed).sum())} of {self.group_count} groups have a best that is unconfirmed")
         return "\n".join([*lines, table_of(self, 4, 16)])
 
     def __repr__(self) -> str:

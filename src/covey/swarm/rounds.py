@@ -41,6 +41,8 @@ class Rounds:
         # Its groups and how many particles each has, and where those stand.
         self._shape: list[tuple[int, int]] = []
         self._spans: list[slice] = []
+        # What is evaluated just now: the round, or candidates for the best once more.
+        self._under_way = self._positions, self._groups
 
     def go(self) -> str:
         """Runs until it is over; says why it is."""
@@ -56,15 +58,19 @@ class Rounds:
     def absorb(self) -> None:
         """A round was broken off: what it found counts for the best, though no algorithm was told."""
         run = self._run
+        if self._under_way[1] is not self._groups:
+            # The round itself was done.
+            for group, size in self._shape:
+                run.count(group, size)
         for start, stop, outcome in self._evaluator.partial:
-            positions, groups = self._positions[start:stop], self._groups[start:stop]
+            positions, groups = (part[start:stop] for part in self._under_way)
             for group in np.unique(groups).tolist():
                 mine = groups == group
                 violations = None if outcome.violations is None else outcome.violations[mine]
                 values = outcome.values[mine]
                 run.count(group, len(values))
-                if run.problem.noise is None:
-                    run.offer(group, positions[mine], values, violations, run.told(values, violations))
+                offer = run.offer if run.problem.noise is None else run.note
+                offer(group, positions[mine], values, violations, run.told(values, violations))
 
     def restore(self, state: dict[str, Any]) -> None:
         """Goes on from a checkpoint."""
@@ -88,12 +94,17 @@ class Rounds:
             self._spans = [slice(end - size, end) for end, (_, size) in zip(ends, shape, strict=True)]
         groups, spans = self._groups, self._spans
         self._positions = positions
+        self._under_way = positions, groups
         found = self._evaluator.evaluate(positions, groups)
         told = found.values if found.clean else run.told(found.values, found.violations)
         confirmed = None
         if run.problem.noise is not None:
+            for group, span in zip(active, spans, strict=True):
+                violations = None if found.violations is None else found.violations[span]
+                run.note(group, positions[span], found.values[span], violations, told[span])
             confirmed = self._confirm(active, spans, found, told)
         self._evaluator.partial = []
+        self._under_way = positions, groups
         mean, spread = [float("nan")] * len(optimizers), [float("nan")] * len(optimizers)
         for group, span, (ids, its) in zip(active, spans, asked, strict=True):
             values, ranks = found.values[span], told[span]
@@ -129,7 +140,8 @@ class Rounds:
             if not rows or not run.stops.has_room(run.total + len(told) + len(rows) * times):
                 break
             again = np.repeat(rows, times)
-            anew = self._evaluator.evaluate(positions[again], groups[again])
+            self._under_way = positions[again], groups[again]
+            anew = self._evaluator.evaluate(*self._under_way)
             # Infinite values are counted elsewhere; here they may give NaN.
             with np.errstate(invalid="ignore", over="ignore"):
                 found.values[rows] = anew.values.reshape(len(rows), times).mean(axis=1)

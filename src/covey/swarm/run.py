@@ -57,6 +57,9 @@ class Run:
         self.stops = stops
         self.tally = tally
         self.best = Best(problem.group_count, problem.space.dimension, problem.minimize)
+        # Candidates for a noisy best that nobody has evaluated again yet: better than nothing, if it ends there.
+        self.candidates = Best(problem.group_count, problem.space.dimension, problem.minimize)
+        self.confirmed: NDArray[np.bool_] = np.ones(problem.group_count, dtype=bool)
         self.history = History(problem.group_count)
         self.evaluations: NDArray[np.int64] = np.zeros(problem.group_count, dtype=np.int64)
         self.iterations = 0
@@ -87,6 +90,16 @@ class Run:
         """Evaluated particles of a group; whether its best is a new one."""
         return self.best.offer(group, positions, values, violations, told)
 
+    def note(self, group: int, positions: Vector, values: Vector, violations: Vector | None, told: Vector) -> None:
+        """Evaluated particles of a group whose fitness is noisy, before any is confirmed."""
+        self.candidates.offer(group, positions, values, violations, told)
+
+    def take_candidates(self) -> None:
+        """Groups without a confirmed best are given the best of what was not."""
+        for group in np.flatnonzero(np.isnan(self.best.values) & np.isfinite(self.candidates.values)).tolist():
+            self.best.take(group, self.candidates)
+            self.confirmed[group] = False
+
     def count(self, group: int, evaluations: int) -> None:
         """So many evaluations were made for a group."""
         self.evaluations[group] += evaluations
@@ -100,7 +113,7 @@ class Run:
         self.iterations += 1
         elapsed = self.elapsed if time is None else time
         self.history.add(self.best.values, mean, spread, self.evaluations, elapsed)
-        self.stops.on_iteration(self.best)
+        self.stops.on_iteration(self.best, np.flatnonzero(np.isfinite(self.candidates.values)).tolist())
         if self.silent or not told:
             return
         if self.progress is not None:
@@ -142,6 +155,7 @@ class Run:
         if replayed:
             return
         self.best.restore(state["best"])
+        self.candidates.restore(state["candidates"])
         self.history.restore(state["history"])
         self.stops.restore(state["stops"], self.best)
         self.evaluations = np.array(state["evaluations"], dtype=np.int64)
@@ -151,9 +165,9 @@ class Run:
 
     def _state(self) -> dict[str, Any]:
         return {
-            "best": self.best.state(), "history": self.history.state(), "tally": self.tally.state(),
-            "stops": self.stops.state(), "evaluations": self.evaluations, "iterations": self.iterations,
-            "elapsed": self.elapsed,
+            "best": self.best.state(), "candidates": self.candidates.state(), "history": self.history.state(),
+            "tally": self.tally.state(), "stops": self.stops.state(), "evaluations": self.evaluations,
+            "iterations": self.iterations, "elapsed": self.elapsed,
         }
 
     def _leading(self) -> float:

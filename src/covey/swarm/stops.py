@@ -11,7 +11,7 @@ finished for itself, and the whole when all of its groups are.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import numpy as np
@@ -55,8 +55,8 @@ class Stops:
         """The groups that go on."""
         return [group for group, reason in enumerate(self.finished) if reason is None]
 
-    def on_iteration(self, best: Best) -> None:
-        """An iteration is done: which groups need no more?"""
+    def on_iteration(self, best: Best, waiting: Collection[int] = ()) -> None:
+        """An iteration is done: which groups need no more? Those `waiting` have seen what only is to be confirmed."""
         if self.target is not None:
             for group in self.active:
                 if best.violations[group] <= 0.0 and _reached(best.values[group], self.target, best.minimize):
@@ -69,6 +69,10 @@ class Stops:
             return
         before, where = self._values.pop(0), self._positions.pop(0)
         for group in self.active:
+            if not math.isfinite(best.values[group]) and group not in waiting:
+                # It found nothing in so long, which is no progress; without another limit it would go on for ever.
+                self._finish(group, "ftol" if self.ftol is not None else "xtol")
+                continue
             if not math.isfinite(before[group]):
                 continue
             moved = np.abs(best.positions[group] - where[group]) / self._widths

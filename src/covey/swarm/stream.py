@@ -115,6 +115,12 @@ class Stream:
             time = float(state["times"][number])
             its = Key(key[0], key[1], bool(key[2]))
             if its not in self._out or _mark(self._out[its]) != int(state["marks"][number]):
+                ended = reason or self._ended(its.group)
+                if ended:
+                    raise BadCheckpoint(
+                        f"this stream has gone on to {len(ends)} tasks, and this call would have ended before, because "
+                        f"of {ended}: set that farther, or give another file"
+                    )
                 raise BadCheckpoint(
                     f"the journal of this stream does not lead to what was evaluated, at its entry {number}: it was "
                     "written by another version of covey or on another kind of processor; remove it to begin anew"
@@ -142,17 +148,26 @@ class Stream:
                 self._ask(group)
 
     def _ask(self, group: int) -> None:
-        count = self._chunk
-        if self._allowed is not None:
-            count = min(count, self._allowed - self._asked[group])
-        if self._share is not None:
-            count = min(count, self._left(group) - self._kept_back[group])
+        count = self._room(group)
         if count < 1:
             return
         ids, positions = self._optimizers[group].ask(count)
         self._send(Key(group, self._tasks[group]), Sent(ids, positions))
         self._tasks[group] += 1
         self._asked[group] += count
+
+    def _room(self, group: int) -> int:
+        """How many particles the next task of a group may have."""
+        count = self._chunk
+        if self._allowed is not None:
+            count = min(count, self._allowed - self._asked[group])
+        if self._share is not None:
+            count = min(count, self._left(group) - self._kept_back[group])
+        return count
+
+    def _ended(self, group: int) -> str | None:
+        """Why a group is asked no more, if that is so."""
+        return self._run.stops.finished[group] or (self._ends_by if self._room(group) < 1 else None)
 
     def _left(self, group: int) -> int:
         """Evaluations that nobody has asked for yet."""
@@ -194,7 +209,9 @@ class Stream:
         candidate = None if final else self._candidate(group, found, told)
         if candidate is not None and not self._may_confirm(group):
             candidate = None
-        if final:
+        if not final:
+            run.note(group, sent.positions, found.values, found.violations, told)
+        else:
             run.offer(group, sent.positions, found.values, found.violations, told)
         self._fresh[group].append(found)
         keep = np.arange(len(told)) != candidate

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from covey import __version__, settings
 from covey.errors import CoveyError
 from covey.keys.connection import ConnectionFile
-from covey.keys.pairs import PeerKeys, RoleKeys
+from covey.keys.pairs import PeerKeys
 from covey.keys.secret import Secret
 from covey.node.machines import Machine
 from covey.node.offer import detect_offer
@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
 __all__ = ["parser", "run"]
 
+# Nodes find a broker that was started again within a second or so; what they hold of the last one's is asked for then.
+_SETTLE = 3.0
 _EVERYWHERE = ("*", "0.0.0.0", "[::]")
 
 
@@ -36,7 +38,6 @@ def run(arguments: Sequence[str]) -> int:
     """`covey broker …`."""
     chosen = parser().parse_args(arguments)
     secret = Secret.find()
-    keys = secret.keys()
     folder = os.path.dirname(os.path.abspath(chosen.file))
     if not os.path.isdir(folder):
         raise CoveyError(f"the folder {folder} is not there, so no connection file can be: make it, or name another")
@@ -58,29 +59,34 @@ def run(arguments: Sequence[str]) -> int:
 
         clerk = Clerk(chosen.journal, settings.read(), durable=chosen.durability == "sync")
     try:
-        return _serve(chosen, secret, keys, wanted, upstream, clerk)
+        return _serve(chosen, secret, kept, wanted, upstream, clerk)
     finally:
         if clerk is not None:
             clerk.close()
 
 
 def _serve(
-    chosen: Namespace, secret: Secret, keys: RoleKeys, wanted: Sequence[str],
+    chosen: Namespace, secret: Secret, kept: ConnectionFile | None, wanted: Sequence[str],
     upstream: tuple[list[Machine], PeerKeys] | None, clerk: Clerk | None,
 ) -> int:
-    server = NodeServer(
-        detect_offer(max_cpu=0, max_gpu=0),
-        gate=Gate(tuple(map(_bindable, wanted)), keys),
-        upstream=upstream,
-        name=chosen.name,
-        slots=False,
-    )
+    try:
+        server = NodeServer(
+            detect_offer(max_cpu=0, max_gpu=0),
+            gate=Gate(tuple(map(_bindable, wanted)), secret.keys()),
+            upstream=upstream,
+            name=chosen.name,
+            slots=False,
+        )
+    except ValueError as error:
+        raise CoveyError(str(error)) from None
+    if kept is not None:
+        server.node.loop.settle(_SETTLE)
     if clerk is not None:
         server.show_jobs(clerk.jobs)
     server.start()
     try:
         if clerk is not None:
-            clerk.start(server.node.address, server.fail)
+            clerk.start(server.node.address, server.places, server.fail)
         addresses = [_dialable(asked, bound) for asked, bound in zip(wanted, server.addresses, strict=True)]
         file = ConnectionFile.keep_or_make(
             chosen.file, secret, addresses, protocol=PROTOCOL, version=__version__,

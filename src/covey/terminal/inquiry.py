@@ -9,9 +9,11 @@ left afterwards; no key is made, because a new one fits nobody.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import select
+import socket
 import threading
 import time
 from collections.abc import Callable
@@ -24,6 +26,7 @@ from covey.keys.connection import ConnectionFile, find_connection
 from covey.keys.pairs import PeerKeys, fingerprint_of
 from covey.keys.secret import Secret, key_path
 from covey.node.machines import machine_of
+from covey.node.names import Names, is_named
 
 if TYPE_CHECKING:
     from covey.broker.loop import Loop
@@ -78,13 +81,21 @@ class Inquiry:
         self._patience = patience
         self._loop = _native_loop()
         self._thread = threading.Thread(target=self._loop.run, name="covey-inquiry", daemon=True)
+        # Not a pipe: a name may be found after the end, and then nothing is written to what has the number by now.
+        self._hears, self._tells = socket.socketpair()
+        self._names = Names(self._loop, self._tell)
         keys = target.keys
         for address in target.addresses:
+            named = is_named(address)
             if keys is None or not address.startswith("tcp://"):
-                self._loop.dial(address, True)
+                link = self._loop.dial(address, True)
             else:
-                self._loop.dial(address, True, (keys.broker, keys.own.public, keys.own.secret))
+                pair = (keys.broker, keys.own.public, keys.own.secret)
+                link = self._loop.dial("" if named else address, True, pair)
+            if named:
+                self._names.seek(link, address)
         self._poll = select.poll()
+        self._poll.register(self._hears, select.POLLIN)
         self._poll.register(self._loop.news_fd, select.POLLIN)
         self._poll.register(self._loop.orders_fd, select.POLLIN)
 
@@ -93,9 +104,16 @@ class Inquiry:
         return self
 
     def __exit__(self, *error: object) -> None:
+        self._names.close()
         self._loop.say_bye()
         self._loop.stop()
         self._thread.join()
+        self._tells.close()
+        self._hears.close()
+
+    def _tell(self) -> None:
+        with contextlib.suppress(OSError):
+            self._tells.send(b"n", socket.MSG_DONTWAIT)
 
     def ask(self, question: str) -> dict[str, Any]:
         """What is answered; CoveyError if nothing is, or if the answer says that it cannot be."""
@@ -123,6 +141,8 @@ class Inquiry:
             if found is not None or left <= 0 or self._is_hopeless():
                 return found
             self._poll.poll(left * 1000 + 1)
+            with contextlib.suppress(BlockingIOError):
+                self._hears.recv(64, socket.MSG_DONTWAIT)
             self._loop.read_news()
 
     def _maybe_handle(self) -> int | None:
@@ -136,14 +156,20 @@ class Inquiry:
 
     def _is_hopeless(self) -> bool:
         """Whether each address was tried, and none will do."""
-        links = self._loop.links()
-        return not self._loop.nodes() and all(link["why"] and link["state"] != "open" for link in links)
+        closed = [link["state"] != "open" for link in self._loop.links()]
+        return not self._loop.nodes() and all(closed) and all(self._whys())
+
+    def _whys(self) -> list[str]:
+        """For each address why it will not do; empty as long as nothing is known."""
+        return [self._names.why(number) or str(link["why"]) for number, link in enumerate(self._loop.links())]
 
     def _why_not(self) -> str:
-        links = self._loop.links()
-        why = "; ".join(f"{link['address']}: {link['why'] or 'it does not answer'}" for link in links)
+        tried = zip(self._target.addresses, self._whys(), strict=True)
+        why = "; ".join(f"{address}: {reason or 'it does not answer'}" for address, reason in tried)
         keys = self._target.keys
-        if keys is not None and "key" in why:
+        if all(reason.startswith("it turns us away") for reason in self._whys()):
+            advice = ""
+        elif keys is not None and "key" in why:
             own = fingerprint_of(keys.broker)
             advice = (f" (the fingerprint of the key here is {own}; `covey keys show-public` says there which it has, "
                       "and the file to copy from one to the other)")

@@ -66,6 +66,8 @@ def _explain(arguments: Sequence[str]) -> int:
         formatter_class=RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
+    if not arguments:
+        parser.exit(2, parser.format_help())
     parser.add_argument("--version", action="version", version=f"covey {__version__}")
     parser.add_argument("word", choices=WORDS, metavar="WORD", help="what to do; see below")
     parser.parse_args(arguments)

@@ -76,11 +76,11 @@ def parser() -> ArgumentParser:
 def _server(chosen: Namespace, offer: Offer) -> tuple[NodeServer, str]:
     if offer.cpus == 0 and not offer.gpus:
         raise CoveyError("nothing is left to offer: --max-cpu 0 and no GPU")
-    if chosen.named_pipe:
+    if chosen.named_pipe is not None:
         pipe = pipe_address(chosen.named_pipe)
         server = NodeServer(offer, gate=bridge_gate(pipe, Secret.find), pipe=pipe, name=chosen.name)
         return server, f"at the named pipe {chosen.named_pipe}"
-    if chosen.listen:
+    if chosen.listen is not None:
         checked_listen(chosen.listen)
         keys = Secret.find().keys()
         server = NodeServer(offer, gate=Gate((chosen.listen,), keys), name=chosen.name)

@@ -2,24 +2,30 @@
 """A whole flock in one thread and no time: the real scheduler, doers that only pretend, and a clock turned by hand.
 
 Why: an hour of ten thousand slots, their deaths and the delays between them, is seconds here, and the same seed gives
-the same hour again. What is simulated is everything but the decisions: links with a delay (in order, each way), slots
-that run tasks one after the other, crash, fall silent and are replaced, and a broker that wakes up when it asked to.
+the same hour again. What is simulated is everything but the decisions: a Link to each slot, steady as TCP is, which
+may be cut; slots that run tasks one after the other, crash, are replaced, and say what they kept once the link is
+whole; and a broker that wakes up when it asked to. A slot that was given up meanwhile says what it kept over a link
+that is as bad as can be.
 
-    submit ──delay──▶ Board ──orders, delay──▶ slots ──outcomes, delay──▶ Board ──▶ Report
+    submit ──delay──▶ Board ──orders──▶ Link ──▶ slots ──outcomes──▶ Link ──▶ Board ──▶ Report
 
 Guarantees: no wall clock, no thread, no randomness but the seed's.
 """
-import heapq
 import random
 from collections import Counter, deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import Any
 
 from covey.broker.board import Board
 from covey.broker.records import Leaving, OrderKind, OrderRecord, Ruling
 from covey.settings import Settings
+from covey.testing.clock import Clock
+from covey.testing.link import Link
 
-VALUE = 1
+VALUE, ERROR, CANCELLED, LOST = 1, 2, 3, 6
+ONCE = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,9 +33,15 @@ class Faults:
     """What goes wrong, as mean seconds between two of a kind at one slot (0: never)."""
 
     crash_every: float = 0.0        # the slot dies, seen at once, and is replaced
-    silence_every: float = 0.0      # it is cut off: seen when its lease runs out; its outcomes come late
+    silence_every: float = 0.0      # its link is cut
+    silence_for: float = 7.5        # mean seconds until that is whole again; over the lease it has been given up
     drain_every: float = 0.0        # it is asked to leave
     respawn: float = 0.03           # until a new slot is there
+    # How likely one message is lost, doubled or overtaken: on a steady link it is late instead; what one who was given
+    # up has to say meets all of it.
+    loss: float = 0.0
+    doubling: float = 0.0
+    reordering: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,9 +52,10 @@ class Report:
     delivered: dict[tuple[int, int], int]       # how often each (asker, ticket) was told its end
     statuses: dict[tuple[int, int], int]        # with which status
     finished: dict[tuple[int, int], float]      # and when
+    begun: dict[tuple[int, int], int]           # how often each was begun at slots
     runs: int                                   # tasks begun at slots, repeats included
     busy: float                                 # seconds that slots ran tasks
-    counts: Counter[str]                        # orders by kind, deaths, late outcomes
+    counts: Counter[str]                        # orders by kind, deaths, late outcomes, what links did
 
 
 @dataclass(slots=True)
@@ -50,13 +63,12 @@ class _Slot:
     doer: int                       # its number at the board; -1 once it left
     kind: int
     capacity: int
+    window: int
+    link: Link[Any]                 # near: the broker's end, which is told facts; far: the slot's, which is told orders
     queue: deque[tuple[int, float]] = field(default_factory=deque)
     running: dict[int, float] = field(default_factory=dict)     # token: when it ends
-    silent: bool = False
-    stopping: bool = False
+    kept: list[tuple[int, int, float]] = field(default_factory=list)     # outcomes of the time in which it was cut off
     dead: bool = False
-    said: float = 0.0               # when its last message arrives, so that none overtakes another
-    told: float = 0.0
 
 
 class Simulator:
@@ -83,12 +95,13 @@ class Simulator:
         self.faults = faults or Faults()
         self.checking = checking
         self.board = Board(self.settings)
-        self.now = 0.0
-        self._agenda: list[tuple[float, int, Callable[[], None]]] = []
-        self._counter = 0
+        self.clock = Clock()
         self._slots: dict[int, _Slot] = {}
         self._durations: dict[tuple[int, int], float] = {}
-        self._unfinished = 0
+        self._raises: dict[tuple[int, int], float] = {}
+        self._keys: dict[int, tuple[int, int]] = {}
+        self._begun: Counter[tuple[int, int]] = Counter()
+        self._unfinished: set[tuple[int, int]] = set()
         self._tickets: Counter[int] = Counter()
         self._delivered: Counter[tuple[int, int]] = Counter()
         self._statuses: dict[tuple[int, int], int] = {}
@@ -97,11 +110,12 @@ class Simulator:
         self._runs = 0
         self._busy = 0.0
         self._wake_at = float("inf")
+        self._gone: set[int] = set()
 
     # The stage.
 
     def add_asker(self, weight: float = 1.0) -> int:
-        return self.board.asker_joined(self.now, weight)
+        return self.board.asker_joined(self.clock.now, weight)
 
     def add_slots(self, count: int, *, kind: int = 0, capacity: int = 1, window: int = 1024) -> None:
         for _ in range(count):
@@ -109,108 +123,129 @@ class Simulator:
 
     def submit(
         self, asker: int, durations: Iterable[float], *, at: float = 0.0, function: int | None = 0,
-        priority: int = 0, timeout_ms: int = 0,
+        priority: int = 0, timeout_ms: int = 0, once: bool = False, raises: float = 0.0, retries: int = 0,
+        retry_wait_ms: int = 0,
     ) -> None:
-        """Tasks that will take so long. All of one function, or (None) of a function each."""
+        """Tasks that will take so long. All of one function, or (None) of a function each. `raises`: how likely is it
+        that an attempt ends with an error? `once`: they must not begin twice."""
         for duration in durations:
             ticket = self._tickets[asker]
             self._tickets[asker] += 1
             self._durations[asker, ticket] = duration
-            self._unfinished += 1
+            self._raises[asker, ticket] = raises
+            self._unfinished.add((asker, ticket))
             number = ticket if function is None else function
             self._at(at + self.delay, lambda ticket=ticket, number=number: self._take_in(  # type: ignore[misc]
-                asker, ticket, number, priority, timeout_ms))
+                asker, ticket, function=number, priority=priority, timeout_ms=timeout_ms, flags=ONCE if once else 0,
+                retries=retries, retry_wait_ms=retry_wait_ms))
+
+    def cancel(self, asker: int, ticket: int, *, at: float, force: bool = False) -> None:
+        """The asker does not want it any more; `force`: not even if it runs."""
+        self._at(at + self.delay, lambda: self.board.cancel(asker, ticket, self.clock.now, force=force))
+
+    def lose_asker(self, asker: int, *, at: float) -> None:
+        """A client that dies: nobody is told what becomes of its tasks."""
+        def left() -> None:
+            self._unfinished = {task for task in self._unfinished if task[0] != asker}
+            self._gone.add(asker)
+            self.board.asker_left(asker, self.clock.now)
+        self._at(at + self.delay, left)
 
     def run(self, until: float = float("inf")) -> Report:
         """Runs until every task has its end, or until that time."""
-        while self._agenda and (self._unfinished or until < float("inf")):
-            when = self._agenda[0][0]
-            if when > until:
-                break
-            self.now = when
-            # What arrives together is read together, as the loop does.
-            while self._agenda and self._agenda[0][0] == when:
-                heapq.heappop(self._agenda)[2]()
+        # What arrives together is read together, as the loop does.
+        while (self._unfinished or until < float("inf")) and self.clock.step(until):
             self._decide()
         return Report(
             max(self._finished.values(), default=0.0), dict(self._delivered), self._statuses, self._finished,
-            self._runs, self._busy, self._counts)
+            dict(self._begun), self._runs, self._busy, self._counts)
 
-    # The clock.
-
-    def _at(self, when: float, action: Callable[[], None]) -> None:
-        self._counter += 1
-        heapq.heappush(self._agenda, (when, self._counter, action))
-
-    def _way(self) -> float:
-        return self.delay + (self.random.expovariate(1 / self.jitter) if self.jitter else 0.0)
+    def _at(self, when: float, action: Callable[[], object]) -> None:
+        self.clock.at(when, action)
 
     # The broker's side.
 
-    def _take_in(self, asker: int, ticket: int, function: int, priority: int, timeout_ms: int) -> None:
-        taken = self.board.task(
-            asker, ticket, self.now, function=function, priority=priority, timeout_ms=timeout_ms, cargo=ticket + 1)
+    def _take_in(self, asker: int, ticket: int, **how: int) -> None:
+        if asker in self._gone:
+            return
+        taken = self.board.task(asker, ticket, self.clock.now, cargo=ticket + 1, **how)
         assert taken >= 0, taken
 
     def _decide(self) -> None:
-        self.board.decide(self.now)
+        self.board.decide(self.clock.now)
         for order in self.board.orders():
             self._carry_out(order)
         if self.checking:
             assert self.board.validate() == 0, self.board.validate()
-        when = self.board.next_time(self.now)
-        if when < self._wake_at or self._wake_at <= self.now:
+        when = self.board.next_time(self.clock.now)
+        if when < self._wake_at or self._wake_at <= self.clock.now:
             self._wake_at = when
             if when < float("inf"):
-                self._at(max(when, self.now), lambda: None)
+                self._at(max(when, self.clock.now), lambda: None)
 
     def _carry_out(self, order: OrderRecord) -> None:
         self._counts[order.kind.name] += 1
         if order.kind is OrderKind.END:
-            self._deliver(order.asker, order.ticket, order.status)
-        elif order.kind is not OrderKind.BLAME and order.doer in self._slots:
+            # -1: to nobody, because whoever asked has left.
+            if order.asker >= 0:
+                self._deliver(order.asker, order.ticket, order.status)
+        elif order.kind is OrderKind.BLAME or order.doer not in self._slots:
+            return
+        elif order.kind is OrderKind.DISMISS:
             slot = self._slots[order.doer]
-            slot.told = max(slot.told, self.now + self._way())
-            self._at(slot.told, lambda: self._obey(slot, order))
+            why = Leaving.LOST if order.status == LOST else Leaving.PLANNED
+            self._at(self.clock.now, lambda: self._leave(slot, why))
+        else:
+            self._slots[order.doer].link.near.send(order)
 
     def _deliver(self, asker: int, ticket: int, status: int) -> None:
+        assert asker not in self._gone, "somebody who left is told of a task"
         self._delivered[asker, ticket] += 1
         self._statuses[asker, ticket] = status
-        self._finished[asker, ticket] = self.now
-        self._unfinished -= 1
+        self._finished[asker, ticket] = self.clock.now
+        self._unfinished.discard((asker, ticket))
 
     # The slots' side.
 
     def _join(self, kind: int, capacity: int, window: int) -> None:
-        slot = _Slot(self.board.doer_joined(self.now, kind, capacity, window), kind, capacity)
+        link = self._link(steady=True)
+        slot = _Slot(self.board.doer_joined(self.clock.now, kind, capacity, window), kind, capacity, window, link)
+        link.far.on_message = lambda order: self._obey(slot, order)
+        link.near.on_message = lambda fact: fact() if slot.doer >= 0 else None
         self._slots[slot.doer] = slot
         for every, happens in (
             (self.faults.crash_every, self._crash), (self.faults.silence_every, self._fall_silent),
             (self.faults.drain_every, self._drain),
         ):
             if every:
-                when = self.now + self.random.expovariate(1 / every)
-                self._at(when, lambda happens=happens: happens(slot, window))     # type: ignore[misc]
+                when = self.clock.now + self.random.expovariate(1 / every)
+                self._at(when, lambda happens=happens: happens(slot))     # type: ignore[misc]
         if self.settings.lease < float("inf"):
             self._beat(slot)
 
+    def _link(self, *, steady: bool) -> Link[Any]:
+        faults = self.faults
+        link: Link[Any] = Link(
+            self.clock, seed=self.random, delay=self.delay, jitter=self.jitter, loss=faults.loss,
+            doubling=faults.doubling, reordering=faults.reordering, steady=steady)
+        link.counts = self._counts
+        return link
+
     def _beat(self, slot: _Slot) -> None:
         if slot.doer >= 0 and not slot.dead:
-            self._say(slot, lambda: self.board.heard(slot.doer, self.now))
-            self._at(self.now + self.settings.beat_every, lambda: self._beat(slot))
-
-    def _say(self, slot: _Slot, fact: Callable[[], object]) -> None:
-        if not slot.dead and not slot.silent:
-            slot.said = max(slot.said, self.now + self._way())
-            self._at(slot.said, lambda: slot.doer >= 0 and fact())     # type: ignore[arg-type]
+            slot.link.far.send(lambda: self.board.heard(slot.doer, self.clock.now))
+            self._at(self.clock.now + self.settings.beat_every, lambda: self._beat(slot))
 
     def _leave(self, slot: _Slot, why: Leaving) -> None:
         if slot.doer >= 0:
-            self.board.doer_left(slot.doer, why, self.now)
+            self.board.doer_left(slot.doer, why, self.clock.now)
             del self._slots[slot.doer]
             slot.doer = -1
+            # What is under way to it comes never: its connection is no more.
+            slot.link.near.on_message = lambda _: None
+            self._at(self.clock.now + self.faults.respawn, lambda: self._join(slot.kind, slot.capacity, slot.window))
 
-    def _crash(self, slot: _Slot, window: int) -> None:
+    def _crash(self, slot: _Slot) -> None:
         if slot.dead or slot.doer < 0:
             return
         slot.dead = True
@@ -218,75 +253,82 @@ class Simulator:
         running = list(slot.running)
 
         def seen() -> None:
-            # What it had begun is known from its last words, as the node reads them.
+            # What it had begun is known from its last words, as the node reads them; of one that runs several, not all.
             for token in running:
-                self.board.started(slot.doer, token, self.now)
+                self.board.started(slot.doer, token, self.clock.now)
+            mark = running[0] if running and slot.capacity == 1 else 0
+            self.board.died_under(slot.doer, mark, self.clock.now)
             self._leave(slot, Leaving.CRASHED)
-        self._at(max(slot.said, self.now + self.delay), lambda: seen() if slot.doer >= 0 else None)
-        self._at(self.now + self.faults.respawn, lambda: self._join(slot.kind, slot.capacity, window))
+        slot.link.far.send(seen)
 
-    def _fall_silent(self, slot: _Slot, window: int) -> None:
+    def _fall_silent(self, slot: _Slot) -> None:
         if slot.dead or slot.doer < 0:
             return
-        slot.silent = True
         self._counts["silence"] += 1
-        self._at(self.now + self.faults.respawn, lambda: self._join(slot.kind, slot.capacity, window))
+        slot.link.cut()
+        self._at(self.clock.now + self.random.expovariate(1 / self.faults.silence_for), lambda: self._mend(slot))
 
-    def _drain(self, slot: _Slot, window: int) -> None:
-        if slot.doer >= 0 and not slot.dead and not slot.silent:
+    def _mend(self, slot: _Slot) -> None:
+        if slot.doer >= 0:
+            slot.link.restore()
+            return
+        if slot.dead:
+            return
+        # It has been given up. It comes back as another, and what it kept is said between two sessions, where nothing
+        # keeps messages in order.
+        again = self._link(steady=False)
+        again.near.on_message = lambda fact: fact()
+        for token, status, duration in slot.kept:
+            again.far.send(partial(self._outcome, -1, token, status, duration))
+
+    def _drain(self, slot: _Slot) -> None:
+        if slot.doer >= 0 and not slot.dead and not slot.link.is_cut:
             self._counts["drain"] += 1
-            self.board.drain(slot.doer, self.now)
-            self._at(self.now + self.faults.respawn, lambda: self._join(slot.kind, slot.capacity, window))
+            self.board.drain(slot.doer, self.clock.now)
 
     def _obey(self, slot: _Slot, order: OrderRecord) -> None:
         if slot.dead:
             return
         if order.kind is OrderKind.ASSIGN:
+            self._keys[order.token] = order.asker, order.ticket
             slot.queue.append((order.token, self._durations[order.asker, order.ticket]))
             self._begin(slot)
         elif order.kind is OrderKind.TAKE_BACK:
             here = [entry for entry in slot.queue if entry[0] == order.token]
             for entry in here:
                 slot.queue.remove(entry)
-            self._say(slot, lambda: self.board.given_back(slot.doer, order.token, bool(here), self.now))
+            slot.link.far.send(
+                lambda: self.board.given_back(slot.doer, order.token, bool(here), self.clock.now))
         elif order.kind is OrderKind.REVOKE:
             slot.queue = deque(entry for entry in slot.queue if entry[0] != order.token)
         elif order.kind is OrderKind.KILL:
             slot.dead = True
-            self._at(self.now + self.delay, lambda: self._leave(slot, Leaving.KILLED))
-            window = 1024
-            self._at(self.now + self.faults.respawn, lambda: self._join(slot.kind, slot.capacity, window))
-        elif slot.silent:
-            # Dismissed because nobody heard of it. What it did meanwhile arrives when the link is mended.
-            self._at(self.now, lambda: self._leave(slot, Leaving.LOST))
-        else:
-            slot.stopping = True
-            self._at(self.now, lambda: self._leave(slot, Leaving.PLANNED))
+            slot.link.far.send(lambda: self._leave(slot, Leaving.KILLED))
 
     def _begin(self, slot: _Slot) -> None:
         while slot.queue and len(slot.running) < slot.capacity:
             token, duration = slot.queue.popleft()
-            slot.running[token] = self.now + duration
+            slot.running[token] = self.clock.now + duration
+            self._begun[self._keys[token]] += 1
             self._runs += 1
             self._busy += duration
-            self._at(self.now + duration, lambda token=token, duration=duration: self._finish(  # type: ignore[misc]
+            self._at(self.clock.now + duration, lambda token=token, duration=duration: self._finish(  # type: ignore[misc]
                 slot, token, duration))
 
     def _finish(self, slot: _Slot, token: int, duration: float) -> None:
         if slot.dead:
             return
         del slot.running[token]
-        if slot.silent:
-            late = self.now + self.settings.lease * 1.5
-            self._at(late, lambda: self._outcome(slot.doer, token, duration))
-        else:
-            slot.said = max(slot.said, self.now + self._way())
-            self._at(slot.said, lambda: self._outcome(slot.doer, token, duration))
+        raises = self._raises[self._keys[token]]
+        status = ERROR if raises and self.random.random() < raises else VALUE
+        if slot.link.is_cut:
+            slot.kept.append((token, status, duration))
+        slot.link.far.send(lambda: self._outcome(slot.doer, token, status, duration))
         self._begin(slot)
 
-    def _outcome(self, doer: int, token: int, duration: float) -> None:
-        verdict = self.board.outcome(doer, token, self.now, status=VALUE, run_us=int(duration * 1e6))
+    def _outcome(self, doer: int, token: int, status: int, duration: float) -> None:
+        verdict = self.board.outcome(doer, token, self.clock.now, status=status, run_us=int(duration * 1e6))
         if verdict.ruling is Ruling.ACCEPTED:
-            self._deliver(verdict.asker, verdict.ticket, VALUE)
+            self._deliver(verdict.asker, verdict.ticket, status)
         else:
-            self._counts["late"] += 1
+            self._counts["again" if verdict.ruling is Ruling.AGAIN else "late"] += 1

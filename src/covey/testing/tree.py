@@ -11,7 +11,6 @@ as there are slots below them: a million slots then take three tables, which see
 
 May not know: any rule. Guarantees: no wall clock, no thread, no randomness at all.
 """
-import heapq
 import math
 from collections import Counter, deque
 from collections.abc import Callable, Sequence
@@ -20,6 +19,7 @@ from dataclasses import dataclass, field, replace
 from covey.broker.board import Board
 from covey.broker.records import Leaving, OrderKind, OrderRecord, Ruling
 from covey.settings import Settings
+from covey.testing.clock import Clock
 
 VALUE, CANCELLED = 1, 3
 
@@ -80,10 +80,8 @@ class Tree:
         self.settings = replace(settings or Settings(lease=math.inf), credit_tasks=1 << 30, credit_bytes=1 << 60)
         self.delay = delay
         self.checking = checking
-        self.now = 0.0
+        self.clock = Clock()
         self.loops: list[_Loop] = []
-        self._agenda: list[tuple[float, int, Callable[[], None]]] = []
-        self._counter = 0
         self._touched: dict[_Loop, None] = {}
         self._tasks = 0
         self._finished = 0.0
@@ -101,31 +99,31 @@ class Tree:
         def arrive() -> None:
             for ticket, duration in zip(tickets, durations, strict=True):
                 self._take_in(self.top, ticket, duration, timeout_ms)
-        self._at(at, arrive)
+        self.clock.at(at, arrive)
 
     def lose(self, loop: _Loop, *, at: float) -> None:
         """The whole branch is gone, with all that it has."""
         def gone() -> None:
             assert loop.above is not None
             del loop.above.below[loop.number]
-            loop.above.board.doer_left(loop.number, Leaving.LOST, self.now)
+            loop.above.board.doer_left(loop.number, Leaving.LOST, self.clock.now)
             self._touch(loop.above)
-        self._at(at, gone)
+        self.clock.at(at, gone)
 
     def add_slots(self, loop: _Loop, count: int, *, at: float) -> None:
         """More slots at a node; those above learn of them."""
         def joined() -> None:
             self._add_plain(loop, count, 1)
             self._touch(loop)
-        self._at(at, joined)
+        self.clock.at(at, joined)
 
     def drain_slots(self, loop: _Loop, *, at: float) -> None:
         """No slot of a node takes more; those above learn of it."""
         def drained() -> None:
             for doer in list(loop.below):
-                loop.board.drain(doer, self.now)
+                loop.board.drain(doer, self.clock.now)
             self._touch(loop)
-        self._at(at, drained)
+        self.clock.at(at, drained)
 
     def tell_capacities(self) -> None:
         """What would be told in the first moments, at once: each loop knows what it can run."""
@@ -136,11 +134,8 @@ class Tree:
 
     def run(self) -> TreeReport:
         """Runs until every task has its end."""
-        while self._agenda and len(self._delivered) < self._tasks:
-            self.now = self._agenda[0][0]
-            # What arrives together is read together, as a loop does.
-            while self._agenda and self._agenda[0][0] == self.now:
-                heapq.heappop(self._agenda)[2]()
+        # What arrives together is read together, as a loop does.
+        while len(self._delivered) < self._tasks and self.clock.step():
             touched, self._touched = self._touched, {}
             for loop in touched:
                 self._decide(loop)
@@ -148,12 +143,6 @@ class Tree:
         for loop in self.loops:
             decisions[loop.level] += loop.board.totals().decisions
         return TreeReport(self._finished, dict(self._delivered), decisions, self._runs, self._counts)
-
-    # The clock.
-
-    def _at(self, when: float, action: Callable[[], None]) -> None:
-        self._counter += 1
-        heapq.heappush(self._agenda, (when, self._counter, action))
 
     def _touch(self, loop: _Loop) -> None:
         self._touched[loop] = None
@@ -171,24 +160,24 @@ class Tree:
                 self._grow(loop, below, whole)
             if not whole:
                 self._add_plain(loop, count - 1, math.prod(below))
-        self._at(0.0, lambda: self._touch(loop))
+        self.clock.at(0.0, lambda: self._touch(loop))
         return loop
 
     def _add_plain(self, loop: _Loop, count: int, capacity: int) -> None:
         for _ in range(count):
             doer = loop.board.doer_joined(
-                self.now, capacity=capacity, window=max(1024, 2 * capacity), relays=capacity > 1)
+                self.clock.now, capacity=capacity, window=max(1024, 2 * capacity), relays=capacity > 1)
             loop.below[doer] = _Plain(capacity)
 
     # A loop.
 
     def _take_in(self, loop: _Loop, ticket: int, duration: float, timeout_ms: int) -> None:
-        assert loop.board.task(loop.asker, ticket, self.now, timeout_ms=timeout_ms) >= 0
+        assert loop.board.task(loop.asker, ticket, self.clock.now, timeout_ms=timeout_ms) >= 0
         loop.durations[ticket] = duration
         self._touch(loop)
 
     def _decide(self, loop: _Loop) -> None:
-        loop.board.decide(self.now)
+        loop.board.decide(self.clock.now)
         for order in loop.board.orders():
             self._counts[order.kind.name] += 1
             self._carry_out(loop, order)
@@ -197,14 +186,14 @@ class Tree:
         if loop.above is not None and loop.told != loop.board.capacity(0):
             loop.told = loop.board.capacity(0)
             self._say(loop, lambda above, _, size=loop.told: self._resize(above, loop, size))     # type: ignore[misc]
-        when = loop.board.next_time(self.now)
-        if when < loop.wake_at or loop.wake_at <= self.now:
+        when = loop.board.next_time(self.clock.now)
+        if when < loop.wake_at or loop.wake_at <= self.clock.now:
             loop.wake_at = when
             if when < math.inf:
-                self._at(max(when, self.now), lambda: self._touch(loop))
+                self.clock.at(when, lambda: self._touch(loop))
 
     def _resize(self, above: _Loop, loop: _Loop, size: int) -> None:
-        above.board.doer_resized(loop.number, size, max(1024, 2 * size), self.now)
+        above.board.doer_resized(loop.number, size, max(1024, 2 * size), self.clock.now)
 
     def _carry_out(self, loop: _Loop, order: OrderRecord) -> None:
         if order.kind is OrderKind.END or order.kind is OrderKind.GIVE_BACK:
@@ -215,34 +204,34 @@ class Tree:
             else:
                 self._answer(loop, order.ticket, order.status, duration)
         elif order.kind is OrderKind.DISMISS:
-            self._at(self.now, lambda: self._let_go(loop, order.doer))
+            self.clock.at(self.clock.now, lambda: self._let_go(loop, order.doer))
         elif order.kind is not OrderKind.BLAME and order.doer in loop.below:
             below = loop.below[order.doer]
             duration = loop.durations.get(order.ticket, 0.0)
-            self._at(self.now + self.delay, lambda: self._obey(loop, below, order, duration))
+            self.clock.at(self.clock.now + self.delay, lambda: self._obey(loop, below, order, duration))
 
     def _let_go(self, loop: _Loop, doer: int) -> None:
         if loop.below.pop(doer, None) is not None:
-            loop.board.doer_left(doer, Leaving.PLANNED, self.now)
+            loop.board.doer_left(doer, Leaving.PLANNED, self.clock.now)
             self._touch(loop)
 
     def _say(self, loop: _Loop, fact: Callable[[_Loop, float], object]) -> None:
         """To the one above, unless the branch is lost by the time that it arrives."""
         def arrive() -> None:
             if loop.above is not None and loop.above.below.get(loop.number) is loop:
-                fact(loop.above, self.now)
+                fact(loop.above, self.clock.now)
                 self._touch(loop.above)
-        self._at(self.now + self.delay, arrive)
+        self.clock.at(self.clock.now + self.delay, arrive)
 
     def _answer(self, loop: _Loop, ticket: int, status: int, duration: float) -> None:
         if loop.above is None:
             self._delivered[ticket] += 1
-            self._finished = self.now
+            self._finished = self.clock.now
         else:
             self._say(loop, lambda above, _: self._outcome(above, loop.number, ticket, status, duration))
 
     def _outcome(self, loop: _Loop, doer: int, token: int, status: int, duration: float) -> None:
-        verdict = loop.board.outcome(doer, token, self.now, status=status, run_us=int(duration * 1e6))
+        verdict = loop.board.outcome(doer, token, self.clock.now, status=status, run_us=int(duration * 1e6))
         if verdict.ruling is Ruling.ACCEPTED:
             del loop.durations[verdict.ticket]
             self._answer(loop, verdict.ticket, status, duration)
@@ -257,9 +246,9 @@ class Tree:
             if order.kind is OrderKind.ASSIGN:
                 self._take_in(below, order.token, duration, order.timeout_ms)
             elif order.kind is OrderKind.TAKE_BACK:
-                below.board.retract(below.asker, order.token, self.now)
+                below.board.retract(below.asker, order.token, self.clock.now)
             else:
-                below.board.cancel(below.asker, order.token, self.now, force=order.kind is OrderKind.KILL)
+                below.board.cancel(below.asker, order.token, self.clock.now, force=order.kind is OrderKind.KILL)
             self._touch(below)
         elif order.kind is OrderKind.ASSIGN:
             below.queue.append(order.token)
@@ -268,13 +257,13 @@ class Tree:
             gives = order.token in below.queue
             if gives:
                 below.queue.remove(order.token)
-            self._at(self.now + self.delay, lambda: self._given_back(above, below, order, gives))
+            self.clock.at(self.clock.now + self.delay, lambda: self._given_back(above, below, order, gives))
         elif order.token in below.queue:
             below.queue.remove(order.token)
 
     def _given_back(self, above: _Loop, below: _Plain, order: OrderRecord, gives: bool) -> None:
         if above.below.get(order.doer) is below:
-            above.board.given_back(order.doer, order.token, gives, self.now)
+            above.board.given_back(order.doer, order.token, gives, self.clock.now)
             self._touch(above)
 
     def _begin(self, above: _Loop, plain: _Plain, doer: int, durations: dict[int, float]) -> None:
@@ -284,7 +273,7 @@ class Tree:
             duration = durations.get(token, above.durations.get(found[1], 0.0) if found else 0.0)
             plain.running.add(token)
             self._runs += 1
-            self._at(self.now + duration, lambda token=token, duration=duration: self._finish(    # type: ignore[misc]
+            self.clock.at(self.clock.now + duration, lambda token=token, duration=duration: self._finish(    # type: ignore[misc]
                 above, plain, doer, token, duration))
 
     def _finish(self, above: _Loop, plain: _Plain, doer: int, token: int, duration: float) -> None:
@@ -293,5 +282,5 @@ class Tree:
         def arrive() -> None:
             if above.below.get(doer) is plain:
                 self._outcome(above, doer, token, VALUE, duration)
-        self._at(self.now + self.delay, arrive)
+        self.clock.at(self.clock.now + self.delay, arrive)
         self._begin(above, plain, doer, {})

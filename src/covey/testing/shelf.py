@@ -1,8 +1,14 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """A shelf of nasty objects: what cannot be pickled, what cannot be loaded, what pickle quietly changes.
 
-Why: every room that lets objects through must survive these, so they stand in one place. Each name says
-what is wrong with the thing. May not know: covey.
+Why: whatever lets objects through must survive these, so they stand in one place. Each name says what is wrong with
+the thing; `everything()` is all of them.
+
+    >>> from covey.testing import shelf
+    >>> shelf.UNPICKLABLE["lock"]
+    <unlocked _thread.lock object at 0x...>
+
+May not know: covey.
 """
 from __future__ import annotations
 
@@ -10,6 +16,7 @@ import enum
 import sys
 import threading
 from collections import OrderedDict, defaultdict, namedtuple
+from collections.abc import Iterator
 from typing import Any, NoReturn, Self
 
 import numpy as np
@@ -186,6 +193,21 @@ UNPICKLABLE: dict[str, Any] = {
     "deep": deep_list(100_000),
 }
 
+# What pickles well, and raises where it is loaded.
+UNLOADABLE: dict[str, Any] = {"fails to load": FailsToLoad(), "missing module": MissingModule()}
+
+ERRORS: dict[str, BaseException] = {
+    "keyword only": KeywordOnly(code=4),
+    "two arguments": TwoArguments("m", 5),
+    "wraps its message": WrapsItsMessage("w"),
+    "odd os error": OddSystemError(2, "t", "extra"),
+    "becomes another": BecomesAnother("me"),
+    "fails to print": FailsToPrint("x"),
+    "holds a lock": HoldsLockError(),
+    "bad notes": BadNotes(),
+    "own group": Group("g", [ValueError(1)]),
+}
+
 # Things that compare equal to their round trip, with their exact types.
 ODD_VALUES: dict[str, Any] = {
     "huge int": 10**300,
@@ -237,3 +259,13 @@ ARRAYS: dict[str, Any] = {
     "bools": np.ones(20_000, dtype=bool),
     "masked": np.ma.masked_array([1, 2, 3], mask=[False, True, False]),
 }
+
+
+def everything() -> Iterator[tuple[str, Any]]:
+    """All objects of the shelf, each with its name: try what you wrote on them.
+
+    >>> len(dict(everything())) > 60
+    True
+    """
+    for board in (UNPICKLABLE, UNLOADABLE, ERRORS, ODD_VALUES, ARRAYS):
+        yield from board.items()

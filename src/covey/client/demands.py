@@ -1,7 +1,10 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""What a client and a map may be asked for: what makes no sense is refused before anything is started.
+"""What a client and its maps are asked for, looked at before anything is started.
 
-May not know: what a client does with it. Guarantees: one sentence says what was given, and what is needed.
+Why: a value that makes no sense would show up late and elsewhere, as a slot that never starts or a map that hangs.
+
+May not know: the client. Guarantees: TypeError or ValueError in one sentence, which names what was given and what is
+needed; nothing is changed.
 """
 
 from __future__ import annotations
@@ -22,7 +25,7 @@ def require_setup(
     initializer: Callable[..., object] | None,
     max_tasks_per_slot: int | None,
 ) -> None:
-    """Raises TypeError, ValueError or LinkRefused for what `Client` cannot be."""
+    """What a new client is given; LinkRefused if nobody can answer at `where`."""
     if where is not None and not isinstance(where, (str, os.PathLike)):
         raise TypeError(
             f"Client(where={where!r}): None, a connection file, or the `address` of a client on this machine, is needed"
@@ -52,12 +55,13 @@ def require_setup(
 
 
 def require_map(fn: object, chunksize: int | None, buffersize: int | None) -> None:
+    """What a map is given."""
     if not callable(fn):
         raise TypeError(f"map({fn!r}, …): a function or another callable is needed")
     for name, value, rest in (("chunksize", chunksize, ">= 1"), ("buffersize", buffersize, "> 0")):
         if value is None:
             continue
-        # Its tests hold for us.
+        # in the standard library's words, so that its tests hold
         if isinstance(value, bool) or not isinstance(value, int):
             raise TypeError(f"{name} must be an integer or None, not {value!r}")
         if value < 1:

@@ -1,0 +1,144 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""See names.pxd, the contents page."""
+from libc.math cimport INFINITY
+from libc.stdint cimport uint32_t, uint64_t
+from libc.stdlib cimport calloc, free
+from libc.string cimport memset
+
+from covey.wire.bale cimport Bale, bale_drop, bale_hold
+
+cdef enum:
+    LEAST = 16
+
+
+cdef inline uint32_t _home(const Book* self, uint64_t name) noexcept nogil:
+    # Names of one loop differ in their low bits only; a multiplication spreads them.
+    return <uint32_t> (name * <uint64_t> 0x9E3779B97F4A7C15 >> 32) & (self.room - 1)
+
+
+cdef uint64_t _size_of(const Bale* bale) noexcept nogil:
+    cdef uint64_t size = 0
+    cdef uint32_t i
+    for i in range(bale.count):
+        size += bale.frames[i].size
+    return size
+
+
+cdef void book_free(Book* self) noexcept nogil:
+    cdef uint32_t i
+    for i in range(self.room):
+        if self.entries[i].name:
+            bale_drop(self.entries[i].bale)
+    free(self.entries)
+    memset(self, 0, sizeof(Book))
+
+
+cdef Entry* book_find(const Book* self, uint64_t name) noexcept nogil:
+    cdef uint32_t at
+    if self.count == 0:
+        return NULL
+    at = _home(self, name)
+    while self.entries[at].name:
+        if self.entries[at].name == name:
+            return &self.entries[at]
+        at = (at + 1) & (self.room - 1)
+    return NULL
+
+
+cdef int _grow(Book* self) noexcept nogil:
+    cdef Book grown
+    cdef uint32_t at
+    cdef uint32_t i
+    grown.room = self.room * 2 if self.room else LEAST
+    grown.entries = <Entry*> calloc(grown.room, sizeof(Entry))
+    if grown.entries == NULL:
+        return -1
+    for i in range(self.room):
+        if self.entries[i].name:
+            at = _home(&grown, self.entries[i].name)
+            while grown.entries[at].name:
+                at = (at + 1) & (grown.room - 1)
+            grown.entries[at] = self.entries[i]
+    free(self.entries)
+    self.entries = grown.entries
+    self.room = grown.room
+    return 0
+
+
+cdef Entry* book_put(Book* self, uint64_t name, double until) noexcept nogil:
+    cdef uint32_t at
+    book_drop(self, name)
+    if 2 * (self.count + 1) > self.room and _grow(self) < 0:
+        return NULL
+    at = _home(self, name)
+    while self.entries[at].name:
+        at = (at + 1) & (self.room - 1)
+    memset(&self.entries[at], 0, sizeof(Entry))
+    self.entries[at].name = name
+    self.entries[at].until = until
+    self.soonest = until if self.count == 0 else min(self.soonest, until)
+    self.count += 1
+    return &self.entries[at]
+
+
+cdef int book_keep(Book* self, uint64_t name, Bale* bale, uint32_t offset, double until) noexcept nogil:
+    cdef Entry* entry = book_put(self, name, until)
+    if entry == NULL:
+        return -1
+    bale_hold(bale)
+    entry.bale = bale
+    entry.offset = offset
+    self.bytes += _size_of(bale)
+    return 0
+
+
+cdef void book_drop(Book* self, uint64_t name) noexcept nogil:
+    cdef Entry* entry = book_find(self, name)
+    cdef uint32_t hole, at, home
+    if entry == NULL:
+        return
+    if entry.bale != NULL:
+        self.bytes -= _size_of(entry.bale)
+        bale_drop(entry.bale)
+    self.count -= 1
+    # What stands behind it and would not be found past a hole moves into it.
+    hole = <uint32_t> (entry - self.entries)
+    at = hole
+    while True:
+        at = (at + 1) & (self.room - 1)
+        if not self.entries[at].name:
+            break
+        home = _home(self, self.entries[at].name)
+        if (at - home) & (self.room - 1) >= (at - hole) & (self.room - 1):
+            self.entries[hole] = self.entries[at]
+            hole = at
+    memset(&self.entries[hole], 0, sizeof(Entry))
+
+
+cdef Entry* _soonest(const Book* self) noexcept nogil:
+    cdef Entry* first = NULL
+    cdef uint32_t i
+    for i in range(self.room):
+        if self.entries[i].name and (first == NULL or self.entries[i].until < first.until):
+            first = &self.entries[i]
+    return first
+
+
+cdef double book_purge(Book* self, double now) noexcept nogil:
+    cdef Entry* first
+    if self.count == 0:
+        return INFINITY
+    while now >= self.soonest:
+        first = _soonest(self)
+        if first == NULL:
+            return INFINITY
+        if first.until <= now:
+            book_drop(self, first.name)
+        else:
+            self.soonest = first.until
+    return self.soonest
+
+
+cdef void book_shrink(Book* self, uint64_t bytes) noexcept nogil:
+    while self.bytes > bytes and self.count:
+        book_drop(self, _soonest(self).name)
