@@ -6,8 +6,10 @@ Guarantees: those of Lab.
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -86,8 +88,31 @@ def noted(place: str, number: int, seconds: float = 0.0) -> int:
     return number * number
 
 
+def unsteady(place: str, number: int, times: int) -> int:
+    """Breaks off so many times, then works; LookupError if it should never."""
+    noted(place, number)
+    runs = os.path.getsize(os.path.join(place, str(number)))
+    if runs <= times:
+        raise ConnectionError(f"the line to {number} is down")
+    if not times:
+        raise LookupError(f"no {number}")
+    return times
+
+
+def deadly(place: str, number: int) -> None:
+    """Kills its slot."""
+    noted(place, number)
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def endless(place: str, number: int) -> None:
+    """Says that it runs, and does for ever."""
+    noted(place, number)
+    threading.Event().wait()
+
+
 def failing(number: int) -> int:
     raise LookupError(f"no {number}")
 
 
-__all__ = ["NightLab", "failing", "noted"]
+__all__ = ["NightLab", "deadly", "endless", "failing", "noted", "unsteady"]

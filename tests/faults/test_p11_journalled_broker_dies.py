@@ -141,6 +141,22 @@ def test_what_runs_while_the_broker_is_away_is_found_again(lab: NightLab) -> Non
     assert {path.read_text() for path in lab.runs.iterdir()} == {"r"}
 
 
+def test_what_must_not_run_twice_is_not_begun_again(lab: NightLab) -> None:
+    lab.open(1)
+    with lab.client() as client:
+        job = client.options(detached=True, on_lost="fail")
+        futures = [job.submit(noted, str(lab.runs), number, 0.7) for number in range(6)]
+        futures[0].result(30)
+        lab.kill_broker()
+        lab.broker()
+        ends = [type(future.exception(60)) for future in futures]
+    # No more of them were given out than there are slots; the others have never begun.
+    assert ends.count(covey.MaybeRan) == 1
+    assert ends.count(type(None)) == 5
+    wait_until(lambda: len(list(lab.runs.iterdir())) == 6)
+    assert {path.read_text() for path in lab.runs.iterdir()} == {"r"}
+
+
 def test_a_broker_that_is_told_to_end_keeps_its_jobs(lab: NightLab) -> None:
     lab.broker()
     with lab.client() as client:

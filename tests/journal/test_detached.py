@@ -9,7 +9,7 @@ import pytest
 
 import covey
 from covey.client.job import Job
-from nightlab import NightLab, failing, noted
+from nightlab import NightLab, deadly, endless, failing, noted, unsteady
 from waiting import wait_until
 
 pytestmark = pytest.mark.slow
@@ -155,6 +155,65 @@ def test_limits_ride_along(lab: NightLab) -> None:
             job.submit(abs, threading.Lock())
         with pytest.raises(TypeError, match="not callable"):
             job.submit(7)  # type: ignore[arg-type]
+
+
+def test_a_call_is_tried_again_after_the_errors_that_were_named(lab: NightLab) -> None:
+    lab.open(1)
+    with lab.client() as client:
+        job = job_of(client, retries=5, retry_on=ConnectionError, retry_wait=0.01)
+        assert job.submit(unsteady, str(lab.runs), 0, 3).result(30) == 3
+        with pytest.raises(LookupError, match="no 1"):
+            job.submit(unsteady, str(lab.runs), 1, 0).result(30)
+        # Without a rest it is the slot's own loop that tries again.
+        assert job.options(retry_wait=0).submit(unsteady, str(lab.runs), 2, 2).result(30) == 2
+    assert [(lab.runs / name).read_text() for name in "012"] == ["rrrr", "r", "rrr"]
+
+
+def test_a_call_that_must_not_run_twice_does_not(lab: NightLab) -> None:
+    lab.open(1)
+    with lab.client() as client:
+        job = job_of(client, on_lost="fail")
+        with pytest.raises(covey.MaybeRan, match="deadly#"):
+            job.submit(deadly, str(lab.runs), 0).result(30)
+        assert list(job.map(pow, range(20), [2] * 20)) == [number * number for number in range(20)]
+        with pytest.raises(covey.PoisonTask):
+            job.options(on_lost="retry").submit(deadly, str(lab.runs), 1).result(30)
+    assert [(lab.runs / name).read_text() for name in "01"] == ["r", "rrr"]
+
+
+def test_what_runs_is_ended_by_force(lab: NightLab) -> None:
+    lab.open(1)
+    with lab.client() as client:
+        job = job_of(client)
+        future = job.submit(endless, str(lab.runs), 0)
+        wait_until((lab.runs / "0").exists)
+        assert future.cancel(force=True)
+        # Its slot is free for others.
+        assert job.submit(pow, 2, 5).result(30) == 32
+        assert future.cancelled()
+    assert lab.jobs() == []
+
+
+def test_a_part_of_a_gpu_that_nobody_has_is_waited_for(lab: NightLab) -> None:
+    lab.open(1)
+    with lab.client() as client:
+        job = job_of(client, gpu=0.5)
+        future = job.submit(pow, 2, 5)
+        job.flush(30)
+        assert [(j["calls"], j["unfinished"]) for j in lab.jobs()] == [(1, 1)]
+        assert future.cancel()
+
+
+def test_a_live_client_hears_of_what_is_done_after_a_restart(lab: NightLab) -> None:
+    lab.open(1)
+    with lab.client() as client:
+        job = job_of(client)
+        assert [job.submit(pow, number, 2).result(30) for number in range(5)] == [0, 1, 4, 9, 16]
+        wait_until(lambda: [j["unfetched"] for j in lab.jobs()] == [0], lab.jobs)
+        lab.kill_broker()
+        lab.broker()
+        # The new broker has kept nothing of these, and numbers from the beginning what it keeps now.
+        assert [job.submit(pow, number, 2).result(30) for number in range(3)] == [0, 1, 4]
 
 
 def test_the_client_s_own_modules_and_initializer_go_along(lab: NightLab) -> None:

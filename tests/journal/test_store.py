@@ -17,6 +17,8 @@ from covey.wire.records import manner
 DIGEST = b"d" * 16
 PLAIN = manner()
 LARGE = os.urandom(200_000)
+# The TaskFlag of wire/protocol.
+ONCE = 2
 
 
 @pytest.fixture
@@ -95,6 +97,28 @@ def test_urgent_calls_are_found_first(store: Store) -> None:
     job = job_of(store, *calls(0, 1), *calls(2, priority=-3), *calls(3, priority=9))
     assert store.priorities() == [9, 0, -3]
     assert indexes(store.queued(job, 0, 0, 9)) == [1]
+
+
+def test_what_must_not_begin_twice_is_given_out_once(store: Store, folder: Path) -> None:
+    once = [Call(index, DIGEST, manner(flags=ONCE, priority=index), [b"p"]) for index in (0, 1, 2)]
+    job = job_of(store, *once, *calls(3))
+    assert (store.priorities(once=True), store.priorities()) == ([2, 1, 0], [0])
+    assert indexes(store.queued(job, 0, -1, 9)) == [3]
+    with store.writing():
+        store.give_out(job, [0, 2])
+    store.close()
+    again = Store(str(folder))
+    try:
+        assert list(again.given_out()) == [(job, 0), (job, 2)]
+        assert again.priorities(once=True) == [1]
+        assert [indexes(again.queued(job, priority, -1, 9, once=True)) for priority in (0, 1, 2)] == [[], [1], []]
+        assert indexes(again.find_queued(job, 0)) == []
+        assert again.jobs()[0].queued == 4
+        with again.writing():
+            assert again.finish(job, Outcome(0, 9, 1, 0, [b"its broker was started again"]))
+        assert list(again.given_out()) == [(job, 2)]
+    finally:
+        again.close()
 
 
 def test_a_new_broker_finds_all_of_it(store: Store, folder: Path) -> None:

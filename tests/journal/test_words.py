@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from covey.journal.desk import Desk, Request
-from covey.journal.store import Store
+from covey.journal.store import Outcome, Store
 from covey.journal.words import KeptCall, answer, calls_of, read_request, request, told
 from covey.wire.records import manner
 
@@ -94,6 +94,29 @@ def test_what_makes_no_sense_changes_nothing(desk: Desk, word: str, more: dict[s
 def test_an_index_beyond_all_is_refused(desk: Desk) -> None:
     with pytest.raises(ValueError, match="is no index"):
         say(desk, "keep", calls=[KeptCall(1 << 40, 0, 0, b"p")], digests=[DIGEST.hex()], manners=[PLAIN])
+
+
+def test_a_call_cannot_be_a_request(desk: Desk) -> None:
+    with pytest.raises(ValueError, match="a call says what no task can"):
+        say(desk, "keep", calls=[KeptCall(0, 0, 0, b"p")], digests=[DIGEST.hex()], manners=[manner(needs=8).hex()])
+
+
+def test_another_life_has_other_serial_numbers(desk: Desk) -> None:
+    say(desk, "keep", calls=[KeptCall(0, 0, 0, b"p")], digests=[DIGEST.hex()], manners=[PLAIN])
+    desk.commit(lambda: desk.finish("j", [Outcome(0, 1, 1, 0, [b"v"])], 0.0))
+    facts = {"job": "j", "session": "s", "life": "life", "after": 1}
+    assert desk.look(Request(2, "fetch", facts)) is None
+    found = desk.look(Request(2, "fetch", {**facts, "life": "an earlier one"}))
+    assert found is not None
+    assert [row[0] for row in found[1]] == [0]
+    assert found[2] == "life"
+
+
+def test_what_is_cancelled_by_force_is_passed_on_as_that(desk: Desk) -> None:
+    say(desk, "keep", calls=[KeptCall(index, 0, 0, b"p") for index in (0, 1)], digests=[DIGEST.hex()], manners=[PLAIN])
+    say(desk, "forget", ranges=[[0, 1]], force=True)
+    say(desk, "forget", ranges=[[1, 2]])
+    assert desk.cancelled == [("j", [(0, 1)], True), ("j", [(1, 2)], False)]
 
 
 def test_only_who_spoke_last_is_told_of_outcomes(desk: Desk) -> None:
