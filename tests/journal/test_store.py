@@ -214,8 +214,8 @@ def test_jobs_that_nobody_asks_for_expire(store: Store) -> None:
         desk.commit(lambda name=name, now=now: desk.apply(Request(1, "open", {"job": name, "session": "s"}), now))
     later = 500_000.0
     desk.commit(lambda: desk.apply(Request(2, "attach", {"job": "new", "session": "s"}), later))
-    assert desk.expired(later - 100_000.0) == ["old"]
+    assert desk.expired(later - 100_000.0, ()) == ["old"]
     # Also to a broker that has started since.
-    assert Desk(store, "other").expired(later - 100_000.0) == ["old"]
+    assert Desk(store, "other").expired(later - 100_000.0, ()) == ["old"]
     desk.commit(lambda: desk.drop("old"))
     assert [job.id for job in store.jobs()] == ["new"]

@@ -126,5 +126,12 @@ def test_only_who_spoke_last_is_told_of_outcomes(desk: Desk) -> None:
     assert said[0] == "NoSuchJob"
     assert "taken over by another program" in said[1]
     assert desk.look(Request(3, "follow", {"job": "j", "session": "later", "index": 0})) == ("outcomes", [], True)
-    assert say(desk, "close") == ("ok",)
-    assert say(desk, "close")[0] == "NoSuchJob"
+    # Nor may the earlier one end it.
+    assert say(desk, "close", session="s") == ("ok",)
+    assert desk.look(Request(3, "follow", {"job": "j", "session": "later", "index": 0})) == ("outcomes", [], True)
+    # Also when another broker keeps it.
+    said = Desk(desk.store, "later").look(Request(2, "fetch", {"job": "j", "session": "s", "life": "life", "after": 0}))
+    assert said is not None
+    assert said[0] == "NoSuchJob"
+    assert say(desk, "close", session="later") == ("ok",)
+    assert say(desk, "close", session="later")[0] == "NoSuchJob"

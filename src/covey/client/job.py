@@ -200,7 +200,7 @@ class Job(Options):
             return
         try:
             self.flush()
-            self._door.take_leave(self.job_id, self._receipts)
+            self._door.take_leave(self.job_id, self._session, self._receipts)
         finally:
             self._end(errors.ClientClosed(
                 f"this call goes on at the broker: covey.resume({self.job_id!r}) has its result"))

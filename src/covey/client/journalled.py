@@ -67,13 +67,13 @@ class Door:
             except errors.TaskLost:
                 continue
 
-    def take_leave(self, job_id: str, receipts: Receipts) -> None:
+    def take_leave(self, job_id: str, session: str, receipts: Receipts) -> None:
         """Waits a while until the receipts have come and the journal knows that nobody speaks for the job any more. It
         is a courtesy: a broker that is away finds out when somebody resumes the job."""
         deadline = monotonic() + _FAREWELL
         if not receipts.wait(deadline):
             return
-        future = self.ask("close", {"job": job_id})
+        future = self.ask("close", {"job": job_id, "session": session})
         try:
             future.result(max(0.0, deadline - monotonic()))
         except (TimeoutError, errors.CoveyError):

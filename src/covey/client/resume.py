@@ -100,7 +100,7 @@ class Resumed(Iterator[Any]):
             self._bar.close()
         if self._asked is not None:
             self._asked.cancel()
-        self._door.take_leave(self.job_id, self._receipts)
+        self._door.take_leave(self.job_id, self._session, self._receipts)
 
     def __del__(self) -> None:
         asked = getattr(self, "_asked", None)

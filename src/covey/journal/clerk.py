@@ -37,6 +37,8 @@ from covey.wire.records import outcome, read_function, read_tasks, retracted, ti
 __all__ = ["Clerk"]
 
 _VALUE, _CANCELLED = 1, 3
+# What makes room, or comes before that.
+_LIGHTER = ("attach", "forget", "close")
 _CAPACITY = 4096
 # Records wait for others so long at most, or until there are so many.
 _GROUP = 0.005
@@ -85,6 +87,8 @@ class Clerk:
         # Whether somebody who waits may be told something new.
         self._news = False
         self._retry_at = 0.0
+        # Whether outcomes are looked at: not while those that have come cannot be kept.
+        self._hears = True
         self._sweep_at = 0.0
         self._stopped = False
         self._wake_read, self._wake_write = os.pipe()
@@ -249,14 +253,26 @@ class Clerk:
             answers = self._commit_what_fits(outcomes, requests)
         for ticket, said in answers:
             self._answer(ticket, said)
+        self._hear(not self._outcomes)
         self._news = True
+
+    def _hear(self, hears: bool) -> None:
+        """Outcomes that cannot be kept stay with the loop, which gives out no more to who does not take what it has."""
+        if hears == self._hears:
+            return
+        self._hears = hears
+        for courier in self._couriers.values():
+            if hears:
+                self._poller.register(courier.socket, zmq.POLLIN)
+            else:
+                self._poller.unregister(courier.socket)
 
     def _commit_what_fits(
         self, outcomes: list[tuple[str, list[Outcome]]], requests: list[Request]
     ) -> list[tuple[int, Answer]]:
         """What makes room comes first; outcomes wait until there is some; all else is refused."""
-        lighter = [request for request in requests if request.word in ("forget", "close")]
-        others = [request for request in requests if request.word not in ("forget", "close")]
+        lighter = [request for request in requests if request.word in _LIGHTER]
+        others = [request for request in requests if request.word not in _LIGHTER]
         answers = []
         for group in (lighter, others):
             try:
@@ -313,10 +329,11 @@ class Clerk:
         for job, courier in list(self._couriers.items()):
             standing = self._desk.jobs.get(job)
             if standing is None or not standing.queued:
-                self._poller.unregister(courier.socket)
+                if self._hears:
+                    self._poller.unregister(courier.socket)
                 courier.close()
                 del self._couriers[job]
-        if self._outcomes and self._clock() < self._retry_at:
+        if not self._hears:
             # The disk is full: what runs may finish, and nothing else is begun.
             return
         store = self._desk.store
@@ -336,7 +353,8 @@ class Clerk:
 
     def _sweep(self, now: float) -> None:
         self._sweep_at = now + _SWEEP
-        for job in self._desk.expired(self._wall() - self._settings.journal_keep):
+        asked = {request.facts["job"] for request in self._waiting.values()}
+        for job in self._desk.expired(self._wall() - self._settings.journal_keep, asked):
             try:
                 self._desk.commit(partial(self._desk.drop, job))
             except JournalFull:

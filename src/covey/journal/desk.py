@@ -6,7 +6,7 @@ is counted once it is committed; what makes no sense is answered by a sentence, 
 """
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -24,6 +24,7 @@ _MOST_BYTES = 1 << 20
 # How exactly it is known when a job was last asked for; each time it is written.
 _TOUCH = 3600.0
 _DIGEST = 16
+_LONGEST_SESSION = 64
 # The Needs of wire/protocol: what a request needs, and no call may.
 _JOURNAL = 8
 
@@ -66,7 +67,7 @@ class Desk:
     def __init__(self, store: Store, life: str) -> None:
         self.store = store
         self._life = life
-        self.jobs = {job.id: Standing(job.number, job.id, job.touched, job.calls, job.queued, job.finished)
+        self.jobs = {job.id: Standing(job.number, job.id, job.touched, job.calls, job.queued, job.finished, job.session)
                      for job in store.jobs()}
         # What was cancelled since somebody asked: job, ranges of indexes, and whether even if it runs.
         self.cancelled: list[tuple[str, list[tuple[int, int]], bool]] = []
@@ -94,15 +95,13 @@ class Desk:
         """Does what a word asks for, `fetch` and `follow` aside; inside `commit`."""
         job = request.facts["job"]
         if request.word == "open":
-            return self._open(job, str(request.facts["session"]), now)
+            return self._open(job, request.facts["session"], now)
         standing = self.jobs.get(job)
         if standing is None:
             return unknown(job)
         floor = _number(request.facts.get("floor", 0))
         if request.word == "attach":
-            session = str(request.facts["session"])
-            self._touch(standing, now)
-            self._then.append(lambda: setattr(standing, "session", session))
+            self._speak(standing, request.facts["session"], now)
             return ("ok", standing.calls, standing.queued, standing.finished)
         if request.word == "learn":
             self._learn(standing, request)
@@ -111,7 +110,7 @@ class Desk:
         elif request.word == "forget":
             self._forget(standing, request)
         elif request.word == "close":
-            self._close(standing)
+            self._close(standing, request.facts["session"], now)
             return ("ok",)
         self._touch(standing, now, floor)
         return ("ok",)
@@ -142,9 +141,9 @@ class Desk:
         names = {standing.number: standing.id for standing in self.jobs.values()}
         return [(names[number], index) for number, index in self.store.given_out()]
 
-    def expired(self, before: float) -> list[str]:
-        """Jobs that nobody has asked for since."""
-        return [job.id for job in self.jobs.values() if job.touched < before]
+    def expired(self, before: float, asked: Collection[str]) -> list[str]:
+        """Jobs that nobody has asked for since; `asked` are those that somebody waits for now."""
+        return [job.id for job in self.jobs.values() if job.touched < before and job.id not in asked]
 
     def drop(self, job: str) -> None:
         """The job is over; inside `commit`."""
@@ -154,9 +153,18 @@ class Desk:
         self._then.append(lambda: self.cancelled.append((job, [(0, MOST_CALLS)], False)))
 
     def _open(self, job: str, session: str, now: float) -> Answer:
-        standing = Standing(self.store.open_job(job, now), job, now)
-        self._then.append(lambda: setattr(self.jobs.setdefault(job, standing), "session", session))
+        standing = self.jobs.get(job) or Standing(self.store.open_job(job, now), job, now)
+        self._then.append(lambda: self.jobs.setdefault(job, standing))
+        self._speak(standing, session, now)
         return ("ok",)
+
+    def _speak(self, standing: Standing, session: str, now: float) -> None:
+        """A later one takes the job over; what the earlier one asks is refused then, by later brokers, too."""
+        if not isinstance(session, str) or len(session) > _LONGEST_SESSION:
+            raise ValueError("a session has a short name")
+        self.store.touch(standing.number, now, session=session)
+        self._then.append(lambda: setattr(standing, "session", session))
+        self._then.append(lambda: setattr(standing, "touched", now))
 
     def _learn(self, standing: Standing, request: Request) -> None:
         digest = bytes.fromhex(request.facts["digest"])
@@ -193,9 +201,11 @@ class Desk:
             force = bool(request.facts.get("force"))
             self._then.append(lambda: self.cancelled.append((standing.id, ranges, force)))
 
-    def _close(self, standing: Standing) -> None:
+    def _close(self, standing: Standing, session: str, now: float) -> None:
+        if standing.session not in ("", session):
+            return
         if standing.queued or standing.finished:
-            self._then.append(lambda: setattr(standing, "session", ""))
+            self._speak(standing, "", now)
         else:
             self.drop(standing.id)
 

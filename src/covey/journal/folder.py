@@ -23,6 +23,9 @@ def claim(path: str) -> int:
     try:
         with contextlib.suppress(FileExistsError):
             os.mkdir(path, 0o700)
+            # Whoever may write there and not read takes the risk that a power cut takes all of it.
+            with contextlib.suppress(OSError):
+                sync_folder(os.path.dirname(os.path.abspath(path)))
         found = os.stat(path)
     except OSError as error:
         raise JournalRefused(

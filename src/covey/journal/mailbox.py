@@ -40,8 +40,9 @@ class Mailbox:
     def _dial(self) -> zmq.Socket[bytes]:
         socket = self._context.socket(zmq.DEALER)
         socket.linger = _LINGER_MS
-        # Credit bounds what goes either way.
-        socket.sndhwm = socket.rcvhwm = 0
+        # Credit bounds what goes. What comes waits at the loop, where who takes nothing gets nothing more.
+        socket.sndhwm = 0
+        socket.rcvhwm = _LOOK
         socket.connect(self._address)
         socket.send(message(KINDS["HELLO"], [self._hello]))
         return socket

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """The tables of a journal: jobs, their calls and outcomes, and the bodies of functions.
 
-    job      its number and id, when it was last asked for, the floor of its calls
+    job      its number and id, when it was last asked for, the floor of its calls, which session speaks for it
     call     place = number of the job << 40 | index: one row from `keep` until its outcome is acknowledged
     body     of a function, once by digest; `needed` says by which jobs
 
@@ -53,7 +53,7 @@ _FACTS = struct.Struct("<qhqBBI")
 
 _TABLES = """
 CREATE TABLE job (number INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, touched REAL NOT NULL, floor INTEGER NOT NULL,
-                  checksum INTEGER NOT NULL);
+                  session TEXT NOT NULL, checksum INTEGER NOT NULL);
 CREATE TABLE body (digest BLOB PRIMARY KEY, sealed BLOB NOT NULL, checksum INTEGER NOT NULL);
 CREATE TABLE needed (job INTEGER NOT NULL, digest BLOB NOT NULL, PRIMARY KEY (job, digest)) WITHOUT ROWID;
 CREATE TABLE call (place INTEGER PRIMARY KEY, priority INTEGER NOT NULL, digest BLOB NOT NULL, manner BLOB NOT NULL,
@@ -66,7 +66,8 @@ CREATE INDEX finished ON call (place >> 40, serial) WHERE serial > 0;
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """A job, and how many of its calls are kept in all, wait or run, and are finished and not acknowledged."""
+    """A job, how many of its calls are kept in all, wait or run, and are finished and not acknowledged, and who speaks
+    for it."""
 
     number: int
     id: str
@@ -74,6 +75,7 @@ class Job:
     calls: int
     queued: int
     finished: int
+    session: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,8 +190,8 @@ class Store:
     def _checked_rows(self) -> Iterator[tuple[str, bytes]]:
         """The names and bytes of all that may lie in files; JournalRefused where a checksum is wrong."""
         numbers = set()
-        for number, job_id, touched, floor, checksum in self._db.execute("SELECT * FROM job"):
-            if checksum != _job_sum(number, job_id, touched, floor):
+        for number, job_id, touched, floor, session, checksum in self._db.execute("SELECT * FROM job"):
+            if checksum != _job_sum(number, job_id, touched, floor, session):
                 raise self._damaged(f"{self._file}: the row of job {number}")
             numbers.add(number)
         for digest, sealed, checksum in self._db.execute("SELECT * FROM body"):
@@ -287,16 +289,18 @@ class Store:
         if number is None:
             self._require_room()
             number = 1 + self._one("SELECT coalesce(max(number), 0) FROM job")
-            checksum = _job_sum(number, job_id.encode(), now, 0)
-            self._db.execute("INSERT INTO job VALUES (?, ?, ?, 0, ?)", (number, job_id, now, checksum))
+            checksum = _job_sum(number, job_id.encode(), now, 0, b"")
+            self._db.execute("INSERT INTO job VALUES (?, ?, ?, 0, '', ?)", (number, job_id, now, checksum))
         return number
 
-    def touch(self, job: int, now: float, floor: int = 0) -> None:
-        """The job was asked for; below the floor its client knows that everything is kept."""
-        row = self._db.execute("SELECT id, floor FROM job WHERE number = ?", (job,)).fetchone()
+    def touch(self, job: int, now: float, floor: int = 0, session: str | None = None) -> None:
+        """The job was asked for; below the floor its client knows that everything is kept. `session`: speaks for it
+        from now on, also to brokers that come later."""
+        row = self._db.execute("SELECT id, floor, session FROM job WHERE number = ?", (job,)).fetchone()
         floor = max(floor, row[1])
-        self._db.execute("UPDATE job SET touched = ?, floor = ?, checksum = ? WHERE number = ?",
-                         (now, floor, _job_sum(job, row[0], now, floor), job))
+        speaks = row[2] if session is None else session.encode()
+        self._db.execute("UPDATE job SET touched = ?, floor = ?, session = ?, checksum = ? WHERE number = ?",
+                         (now, floor, speaks.decode(), _job_sum(job, row[0], now, floor, speaks), job))
         if floor > row[1]:
             self._db.execute("DELETE FROM call WHERE place >= ? AND place < ? AND status = ?",
                              (_place(job, row[1]), _place(job, floor), GONE))
@@ -395,10 +399,10 @@ class Store:
         counts = {job: row for job, *row in self._db.execute(
             "SELECT place >> 40, max(place), sum(status = 0), sum(serial > 0) FROM call GROUP BY 1")}
         found = []
-        for number, job_id, touched, floor in self._db.execute("SELECT number, id, touched, floor FROM job ORDER BY 1"):
+        for number, job_id, touched, floor, session, _ in self._db.execute("SELECT * FROM job ORDER BY 1"):
             last, queued, finished = counts.get(number, (_place(number, -1), 0, 0))
             calls = max(floor, last - _place(number, 0) + 1)
-            found.append(Job(number, job_id.decode(), touched, calls, queued, finished))
+            found.append(Job(number, job_id.decode(), touched, calls, queued, finished, session.decode()))
         return found
 
     def body(self, digest: bytes) -> list[bytes]:
@@ -473,8 +477,8 @@ def _body_name(digest: bytes) -> str:
     return f"{digest.hex()}.body"
 
 
-def _job_sum(number: int, job_id: bytes, touched: float, floor: int) -> int:
-    return crc32(struct.pack("<qdq", number, touched, floor) + job_id)
+def _job_sum(number: int, job_id: bytes, touched: float, floor: int, session: bytes) -> int:
+    return crc32(struct.pack("<qdq", number, touched, floor) + job_id + b" " + session)
 
 
 def _call_sum(place: int, priority: int, digest: bytes, manner: bytes, sealed: bytes, serial: int, status: int,

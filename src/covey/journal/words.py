@@ -13,7 +13,7 @@ A request is a task that needs a journal. The body of its function is the word, 
     follow    job, session, index           outcomes of the calls from that index on, in order
     forget    job, floor, ranges, force     these calls are not wanted any more: acknowledged, or cancelled; by force:
                                             even if they run
-    close     job                           if nothing is kept of it any more, it is over
+    close     job, session                  this one speaks for it no more; if nothing is kept of it, it is over
 
 `fetch` and `follow` are answered when there is something, or after some seconds, with nothing. Only who spoke for the
 job last may ask for outcomes.
