@@ -20,8 +20,8 @@ PYTHON = sys.version_info[0] << 8 | sys.version_info[1]
 class Post:
     """A broker, and the letters that it sends, by route."""
 
-    def __init__(self) -> None:
-        self.broker = Broker(Settings())
+    def __init__(self, settings: Settings | None = None) -> None:
+        self.broker = Broker(settings or Settings())
 
     def bring(self, route: bytes, kind: str, *records: bytes) -> Letters:
         """A message from there, and what is sent then."""
@@ -38,11 +38,15 @@ class Post:
         assert self.broker.validate() == 0
         return found
 
-    def join(self, route: bytes, role: int, name: bytes, capacity: tuple[int, int, int] = (0, 0, 0)) -> None:
-        assert self.greet(route, role, name, capacity)[route][0][0] == "WELCOME"
+    def join(
+        self, route: bytes, role: int, name: bytes, capacity: tuple[int, int, int] = (0, 0, 0), session: int = 0
+    ) -> None:
+        assert self.greet(route, role, name, capacity, session)[route][0][0] == "WELCOME"
 
-    def greet(self, route: bytes, role: int, name: bytes, capacity: tuple[int, int, int] = (0, 0, 0)) -> Letters:
-        hello = struct.pack("<BBHIIiIIIIII", role, 1, PYTHON, 7, 0, -1, *capacity, 0, 100, len(name)) + name
+    def greet(
+        self, route: bytes, role: int, name: bytes, capacity: tuple[int, int, int] = (0, 0, 0), session: int = 0
+    ) -> Letters:
+        hello = struct.pack("<BBHIIiIIIIIQI", role, 1, PYTHON, 7, 0, -1, *capacity, 0, 100, session, len(name)) + name
         return self.bring(route, "HELLO", hello)
 
     def kinds(self, letters: Letters, route: bytes) -> list[str]:

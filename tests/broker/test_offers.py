@@ -26,7 +26,7 @@ def post() -> Iterator[Post]:
 
 def slot_hello(kind: int, device: int, pid: int) -> bytes:
     capacity = [int(kind == each) for each in range(3)]
-    return struct.pack("<BBHIIiIIIIII", DOER, 0, PYTHON, pid, pid, device, *capacity, 0, 100, 1) + b"h"
+    return struct.pack("<BBHIIiIIIIIQI", DOER, 0, PYTHON, pid, pid, device, *capacity, 0, 100, 0, 1) + b"h"
 
 
 def offer(*capacity: int) -> bytes:

@@ -24,16 +24,14 @@ if __name__ == "__main__":
 
 # One slot is kept by another caller, so this one waits in the other slot until it is killed.
 HALF_THERE = """
-import signal, threading, time, covey
+import signal, threading, covey
+from covey.testing import wait_until
 if __name__ == "__main__":
     with covey.Client(machines={machines}, max_cpu=0) as client:
         client.wait_machines()
         dfun = covey.distribute(lambda _: None, executor=client)
         threading.Thread(target=dfun, args=(None,), daemon=True).start()
-        deadline = time.monotonic() + 20
-        while not client.statistics().running:
-            assert time.monotonic() < deadline, client.statistics()
-            time.sleep(0.01)
+        wait_until(lambda: client.statistics().running, client.statistics)
         print("half there", flush=True)
         signal.pause()
 """

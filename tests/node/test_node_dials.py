@@ -18,7 +18,7 @@ from waiting import wait_until
 
 pytestmark = pytest.mark.slow
 
-_HELLO = struct.Struct("<BBHIIiIIIIII")
+_HELLO = struct.Struct("<BBHIIiIIIIIQI")
 _WELCOME = struct.Struct("<IIQIIHHIIIIII")
 _CREDIT = struct.Struct("<IIQIIII")
 

@@ -14,7 +14,7 @@ from covey.wire import protocol
 from covey.wire.protocol import FAULTS, KINDS, check, message, split
 
 EXTRA = 1
-HELLO = "<BBHIIiIIIIII"
+HELLO = "<BBHIIiIIIIIQI"
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,20 +29,23 @@ class Case:
 
 
 def head(kind: str, count: str, flags: str = "0000") -> str:
-    return f"43564559 03 {kind} {flags} {count} 00000000 "
+    return f"43564559 04 {kind} {flags} {count} 00000000 "
 
 
 # fmt: off
 TABLE = [
-    Case("HELLO", [(struct.pack(HELLO, 2, 0, 0x030B, 77, 5, -1, 1, 0, 0, 0, 1024, 3), b"box")],
+    Case("HELLO", [(struct.pack(HELLO, 2, 0, 0x030B, 77, 5, -1, 1, 0, 0, 0, 1024, 0, 3), b"box")],
          head("01", "01000000")
-         + "02 00 0b03 4d000000 05000000 ffffffff 01000000 00000000 00000000 00000000 00040000 03000000 626f78"),
-    Case("HELLO", [(struct.pack(HELLO, 2, 1, 0x030B, 77, 0, -1, 0, 4, 60, 0, 5000, 1), b"n")],
+         + "02 00 0b03 4d000000 05000000 ffffffff 01000000 00000000 00000000 00000000 00040000 0000000000000000"
+         + "03000000 626f78"),
+    Case("HELLO", [(struct.pack(HELLO, 2, 1, 0x030B, 77, 0, -1, 0, 4, 60, 0, 5000, 0xFEDCBA9876543210, 1), b"n")],
          head("01", "01000000")
-         + "02 01 0b03 4d000000 00000000 ffffffff 00000000 04000000 3c000000 00000000 88130000 01000000 6e"),
-    Case("HELLO", [(struct.pack(HELLO, 1, 0, 0x030D, 9, 0, -1, 0, 0, 0, 0, 0, 0), b"")],
+         + "02 01 0b03 4d000000 00000000 ffffffff 00000000 04000000 3c000000 00000000 88130000 1032547698badcfe"
+         + "01000000 6e"),
+    Case("HELLO", [(struct.pack(HELLO, 1, 0, 0x030D, 9, 0, -1, 0, 0, 0, 0, 0, 0, 0), b"")],
          head("01", "01000000")
-         + "01 00 0d03 09000000 00000000 ffffffff 00000000 00000000 00000000 00000000 00000000 00000000"),
+         + "01 00 0d03 09000000 00000000 ffffffff 00000000 00000000 00000000 00000000 00000000 0000000000000000"
+         + "00000000"),
     Case("WELCOME",
          [(struct.pack("<IIQIIHHIIIIII", 3, 131072, 1 << 28, 15000, 7, 0x030B, 0, 2, 1, 0, 0, 90, 3), b"lab")],
          head("02", "01000000") + "03000000 00000200 0000001000000000 983a0000 07000000 0b03 0000"
@@ -196,7 +199,7 @@ def test_values_that_the_page_does_not_give_are_refused(kind: str, offset: int, 
 
 
 def test_a_name_over_its_limit_is_refused() -> None:
-    record = struct.pack(HELLO, 1, 0, 0x030B, 9, 0, -1, 0, 0, 0, 0, 0, 256) + b"x" * 256
+    record = struct.pack(HELLO, 1, 0, 0x030B, 9, 0, -1, 0, 0, 0, 0, 0, 0, 256) + b"x" * 256
     assert check(message(KINDS["HELLO"], [record])) == BAD_FIELD
 
 

@@ -11,7 +11,7 @@ from covey.broker.desk cimport (
     desk_forget_blames, desk_forget_blames_of, desk_port_of, desk_release_body)
 from covey.broker.inquiries cimport inquiries_on_answer, inquiries_on_query
 from covey.broker.peers cimport (
-    ASKING, DOING, DYING, GREETING, STRANGER, Peer, peers_add, peers_close_batch, peers_find, peers_post,
+    ASKING, DIALLED_US, DOING, DYING, GREETING, STRANGER, Peer, peers_add, peers_close_batch, peers_find, peers_post,
     peers_record, peers_remove, peers_tell)
 from covey.broker.relays cimport (
     relays_drain, relays_join_asker, relays_join_doer, relays_knows, relays_name, relays_offer, relays_on_credit, relays_on_welcome,
@@ -98,6 +98,7 @@ cdef void _on_hello(Desk* self, int32_t peer, const HelloRecord* hello, const ch
     row.pid = hello.pid
     row.number = hello.number
     row.relays = hello.relays != 0
+    row.session = hello.session | DIALLED_US if hello.session else 0
     # While this one is not among those who are told: its WELCOME comes first, and says the same.
     relays_tell(self, now)
     if hello.role == ASKER:
@@ -300,9 +301,9 @@ cdef void _drop_peer(Desk* self, int32_t peer, int why, double now) noexcept nog
     if row.state == ASKING:
         self.above -= row.relays
         self.asker_peers[row.index] = -1
-        if row.relays and why == LEFT_LOST:
+        if row.session and row.relays and why == LEFT_LOST:
             # It may come back and ask again.
-            returns_on_asker_away(self, row.index, now)
+            returns_on_asker_away(self, row, now)
         else:
             scheduler_on_asker_left(self.scheduler, row.index, now)
         desk_forget_blames_of(self, row.index)

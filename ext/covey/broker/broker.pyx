@@ -69,6 +69,7 @@ cdef class Broker:
         self.desk.keep_for = settings.keep_for
         self.desk.outbox_bytes = settings.outbox_bytes
         self.desk.name_base = int.from_bytes(os.urandom(8), "little")
+        self.desk.session = int.from_bytes(os.urandom(8), "little") or 1
 
     def __dealloc__(self):
         desk_free(&self.desk)

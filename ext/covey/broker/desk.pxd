@@ -89,12 +89,15 @@ cdef struct Desk:
     Blame* blames
     Errand* errands
     uint64_t name_base              # of the names that we give
+    uint64_t session                # said to loops that we dial, so that we can have again what is ours; a secret
     Book absent                     # tasks of askers who are away, see names.pxd
     Book kept
     Book claims
     double keep_for                 # seconds for which an outcome waits for its asker
     double settled_at               # until then, what may have begun elsewhere waits for the claims of doers
     Deferred* deferred
+    Deferred* deferred_last
+    uint64_t deferred_bytes
     uint64_t adopted                # tasks that went on or were done already when they were asked for again, ever
     uint32_t dying
     bint silent                     # some node was given up and is not forgotten yet

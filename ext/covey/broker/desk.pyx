@@ -4,7 +4,7 @@ from libc.stdlib cimport calloc, free, malloc
 from libc.string cimport memset, strncpy
 
 from covey.broker.bodies cimport bodies_free, bodies_init, bodies_release
-from covey.broker.names cimport book_free
+from covey.broker.names cimport book_drop, book_free
 from covey.broker.peers cimport ASKING, DOING, GREETING, Peer, peers_free, peers_init, peers_tell
 from covey.broker.scheduler cimport (
     Order, scheduler_free, scheduler_new, scheduler_next_order, scheduler_on_asker_held,
@@ -104,10 +104,14 @@ cdef void desk_release_body(Desk* self, int32_t body, uint32_t askers, uint32_t 
 cdef void desk_cargo_done(Desk* self, const Cargo* cargo) noexcept nogil:
     """The row that carried it is gone: so are its share of the bale and of the function's body."""
     cdef Bale* bale = <Bale*> cargo.bale
+    cdef TaskRecord* record
     cdef int32_t body
     if bale == NULL:
         return
-    body = <int32_t> (<TaskRecord*> (bale.frames[0].data + cargo.offset - sizeof(TaskRecord))).function
+    record = <TaskRecord*> (bale.frames[0].data + cargo.offset - sizeof(TaskRecord))
+    body = <int32_t> record.function
+    if self.absent.count:
+        book_drop(&self.absent, record.name)
     bale_drop(bale)
     desk_release_body(self, body, 0, 1)
 

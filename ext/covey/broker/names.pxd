@@ -16,6 +16,7 @@ from covey.wire.bale cimport Bale
 
 cdef struct Entry:
     uint64_t name               # 0: nothing here
+    uint64_t session            # absent, kept: of its asker, see peers.pxd
     uint64_t token              # absent
     Bale* bale                  # kept: the message it came in, held; else NULL
     uint32_t offset             # of its OutcomeRecord in the first frame
@@ -28,7 +29,7 @@ cdef struct Book:
     uint32_t room
     uint32_t count
     uint64_t bytes              # of the messages that it holds
-    double soonest              # no entry is forgotten before this
+    double soonest              # nothing need be forgotten before this
 
 cdef void book_free(Book* self) noexcept nogil
 # NULL: unknown. Valid until the book changes.
@@ -36,9 +37,9 @@ cdef Entry* book_find(const Book* self, uint64_t name) noexcept nogil
 # A zeroed entry of that name, in place of an older one; NULL when memory is out.
 cdef Entry* book_put(Book* self, uint64_t name, double until) noexcept nogil
 # The outcome at this offset of a message; the message is held.
-cdef int book_keep(Book* self, uint64_t name, Bale* bale, uint32_t offset, double until) noexcept nogil
+cdef int book_keep(Book* self, uint64_t name, uint64_t session, Bale* bale, uint32_t offset, double until) noexcept nogil
 cdef void book_drop(Book* self, uint64_t name) noexcept nogil
-# Forgets what is due; says when it wants to be called again (infinity: never).
+# Forgets what is due, at most a second late; says when it wants to be called again (infinity: never).
 cdef double book_purge(Book* self, double now) noexcept nogil
-# Forgets of what it holds the soonest due, until it holds at most so many bytes.
+# If it holds more than so many bytes, forgets what is due soonest: some more than must be, so that it is not asked for each.
 cdef void book_shrink(Book* self, uint64_t bytes) noexcept nogil

@@ -5,23 +5,18 @@ from libc.stdint cimport uint32_t, uint64_t
 from libc.stdlib cimport calloc, free
 from libc.string cimport memset
 
-from covey.wire.bale cimport Bale, bale_drop, bale_hold
+from covey.wire.bale cimport Bale, bale_drop, bale_hold, bale_size
 
 cdef enum:
     LEAST = 16
+
+# Looking for what is due means looking at all there is: not more often than this, in seconds.
+cdef double PURGE_EVERY = 1.0
 
 
 cdef inline uint32_t _home(const Book* self, uint64_t name) noexcept nogil:
     # Names of one loop differ in their low bits only; a multiplication spreads them.
     return <uint32_t> (name * <uint64_t> 0x9E3779B97F4A7C15 >> 32) & (self.room - 1)
-
-
-cdef uint64_t _size_of(const Bale* bale) noexcept nogil:
-    cdef uint64_t size = 0
-    cdef uint32_t i
-    for i in range(bale.count):
-        size += bale.frames[i].size
-    return size
 
 
 cdef void book_free(Book* self) noexcept nogil:
@@ -81,14 +76,15 @@ cdef Entry* book_put(Book* self, uint64_t name, double until) noexcept nogil:
     return &self.entries[at]
 
 
-cdef int book_keep(Book* self, uint64_t name, Bale* bale, uint32_t offset, double until) noexcept nogil:
+cdef int book_keep(Book* self, uint64_t name, uint64_t session, Bale* bale, uint32_t offset, double until) noexcept nogil:
     cdef Entry* entry = book_put(self, name, until)
     if entry == NULL:
         return -1
     bale_hold(bale)
+    entry.session = session
     entry.bale = bale
     entry.offset = offset
-    self.bytes += _size_of(bale)
+    self.bytes += bale_size(bale)
     return 0
 
 
@@ -98,7 +94,7 @@ cdef void book_drop(Book* self, uint64_t name) noexcept nogil:
     if entry == NULL:
         return
     if entry.bale != NULL:
-        self.bytes -= _size_of(entry.bale)
+        self.bytes -= bale_size(entry.bale)
         bale_drop(entry.bale)
     self.count -= 1
     # What stands behind it and would not be found past a hole moves into it.
@@ -115,30 +111,36 @@ cdef void book_drop(Book* self, uint64_t name) noexcept nogil:
     memset(&self.entries[hole], 0, sizeof(Entry))
 
 
-cdef Entry* _soonest(const Book* self) noexcept nogil:
-    cdef Entry* first = NULL
-    cdef uint32_t i
-    for i in range(self.room):
-        if self.entries[i].name and (first == NULL or self.entries[i].until < first.until):
-            first = &self.entries[i]
-    return first
+cdef double _drop_due(Book* self, double now) noexcept nogil:
+    """Drops what is due by `now`; the soonest of what stays."""
+    cdef double soonest = INFINITY
+    cdef uint32_t i = 0
+    while i < self.room and self.count:
+        if self.entries[i].name and self.entries[i].until <= now:
+            # Another may have moved to this place: it is looked at again.
+            book_drop(self, self.entries[i].name)
+            continue
+        if self.entries[i].name:
+            soonest = min(soonest, self.entries[i].until)
+        i += 1
+    return soonest
 
 
 cdef double book_purge(Book* self, double now) noexcept nogil:
-    cdef Entry* first
     if self.count == 0:
         return INFINITY
-    while now >= self.soonest:
-        first = _soonest(self)
-        if first == NULL:
-            return INFINITY
-        if first.until <= now:
-            book_drop(self, first.name)
-        else:
-            self.soonest = first.until
-    return self.soonest
+    if now >= self.soonest:
+        self.soonest = max(_drop_due(self, now), now + PURGE_EVERY)
+    return self.soonest if self.count else INFINITY
 
 
 cdef void book_shrink(Book* self, uint64_t bytes) noexcept nogil:
+    cdef double first, last
+    cdef uint32_t i
     while self.bytes > bytes and self.count:
-        book_drop(self, _soonest(self).name)
+        first, last = INFINITY, -INFINITY
+        for i in range(self.room):
+            if self.entries[i].name:
+                first = min(first, self.entries[i].until)
+                last = max(last, self.entries[i].until)
+        _drop_due(self, first + (last - first) / 8)

@@ -17,6 +17,12 @@ cdef enum:
     HOST_MAX = 256
     NOBODY_HERE = -1
 
+cdef extern from *:
+    """
+    #define DIALLED_US (1ULL << 63)
+    """
+    const uint64_t DIALLED_US
+
 cdef enum PeerState:
     VACANT = 0
     ASKING = 1
@@ -35,6 +41,9 @@ cdef struct Peer:
     uint8_t allowed                 # 1 << role for each that its key opens
     uint8_t role                    # GREETING: what we are for it
     bint relays                     # a broker or a node, not a slot or a client itself
+    # Of a loop that asks: what it can have again on another link. Of one that dialled us: the number that it said, which
+    # nobody else knows, and DIALLED_US; of one that we dialled: the port, the same for whoever answers there. 0: nothing.
+    uint64_t session
     uint32_t pid
     uint32_t number                 # of a slot
     char host[HOST_MAX]             # of a slot and a client; of a node or broker its name

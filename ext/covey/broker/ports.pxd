@@ -35,7 +35,7 @@ cdef struct Ports:
     Zap zap
     Callers callers                 # those whose handshake failed before there was a key to ask about
     uint64_t cut                    # connections at the gate that have ended; whose, libzmq does not say
-    Dial** dials                    # port FIRST_DIAL + i; owned; HUNG_UP ones are used again
+    Dial** dials                    # port FIRST_DIAL + i, for ever; owned
     uint32_t dial_count
     uint32_t dial_room
     uint8_t* look                   # for home, gate, zap, the gate's monitor, and socket and monitor of each dial: something may be there

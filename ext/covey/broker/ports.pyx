@@ -7,7 +7,7 @@ from libc.string cimport memcpy, memset, strlen
 
 from covey.broker.desk cimport FIRST_DIAL
 from covey.link.callers cimport callers_hear
-from covey.link.dial cimport DIALLING, HUNG_UP, NOTHING_NEW, OPEN, OPENED, dial_free, dial_init, dial_next_time, dial_step, monitor_next
+from covey.link.dial cimport DIALLING, NOTHING_NEW, OPEN, OPENED, dial_free, dial_init, dial_next_time, dial_step, monitor_next
 from covey.link.libzmq cimport (
     ZMQ_BACKLOG, ZMQ_CURVE_SECRETKEY, ZMQ_CURVE_SERVER,
     ZMQ_EVENT_ACCEPTED, ZMQ_EVENT_DISCONNECTED, ZMQ_EVENT_HANDSHAKE_FAILED_AUTH,
@@ -141,13 +141,8 @@ cdef int ports_open_gate(Ports* self, const uint8_t* secret, bint ipv6) noexcept
 
 cdef int ports_dial(Ports* self, const char* address, int role, const CurveKeys* keys) noexcept nogil:
     cdef Dial* dial
-    cdef uint32_t i
     if _need_context(self) < 0:
         return -1
-    for i in range(self.dial_count):
-        if self.dials[i].state == HUNG_UP:
-            dial_free(self.dials[i])
-            return <int> i if dial_init(self.dials[i], address, role, keys) == 0 else -1
     if self.dial_count == self.dial_room and _make_room(self, self.dial_room * 2) < 0:
         return -1
     dial = <Dial*> malloc(sizeof(Dial))

@@ -6,7 +6,7 @@ from libc.stdio cimport snprintf
 from libc.stdlib cimport realloc
 from libc.string cimport memcmp, memcpy, memset, strlen
 
-from covey.broker.desk cimport desk_farewell
+from covey.broker.desk cimport desk_farewell, desk_port_of
 from covey.broker.peers cimport (
     ASKING, DOING, GREETING, HOST_MAX, peers_add, peers_record, peers_tell)
 from covey.broker.returns cimport returns_tell_held
@@ -98,9 +98,11 @@ cdef int32_t relays_greet(Desk* self, const uint8_t* route, size_t size, int rol
     self.peers.rows[peer].state = GREETING
     self.peers.rows[peer].role = <uint8_t> role
     self.peers.rows[peer].relays = True
+    self.peers.rows[peer].session = desk_port_of(&self.peers.rows[peer])
     memset(&hello, 0, sizeof(hello))
     hello.role = <uint8_t> role
     hello.relays = 1
+    hello.session = self.session
     hello.python = self.python
     hello.pid = self.pid
     hello.device = -1

@@ -9,8 +9,9 @@
 Why apart from arrivals: these are the rare days. Only askers that are loops themselves come back, and only one whose link
 broke without a BYE is waited for.
 
-May not know: sockets. Guarantees: outcomes that nobody fetches are forgotten after `keep_for`, or sooner if they take more
-than an asker's credit; a name that is claimed wrongly costs nothing but that the task runs.
+May not know: sockets. Guarantees: what is here of one session (see peers.pxd) is told to that one alone and given to that
+one alone; outcomes that nobody fetches are forgotten after `keep_for`, or sooner if they take more than an asker's credit;
+what is booked of a running task goes with the task; a name that is claimed wrongly costs nothing but that the task runs.
 """
 from libc.stdint cimport int32_t, uint8_t, uint32_t, uint64_t
 
@@ -21,18 +22,18 @@ from covey.wire.bale cimport Bale
 from covey.wire.protocol cimport HeldRecord, TaskRecord
 
 # The link of an asker, whose row goes away next, has broken.
-cdef void returns_on_asker_away(Desk* self, int32_t asker, double now) noexcept nogil
+cdef void returns_on_asker_away(Desk* self, const Peer* row, double now) noexcept nogil
 # The accepted outcome at `offset` is of one who is away, or has no link any more.
 cdef void returns_keep(
     Desk* self, const Verdict* verdict, uint64_t token, Bale* bale, uint32_t offset, double now) noexcept nogil
-# A new asker is told what is here under names. After its WELCOME.
+# A new asker is told what is here for it under names. After its WELCOME.
 cdef void returns_tell_held(Desk* self, int32_t peer, double now) noexcept nogil
 cdef void returns_on_held(Desk* self, int32_t peer, const HeldRecord* records, uint32_t count, double now) noexcept nogil
 # Whether nothing more need be done for a task that has come: it runs here, or is done.
 cdef bint returns_meet(Desk* self, Peer* row, int32_t peer, const TaskRecord* task) noexcept nogil
 # The same for a task that has become a row: if a doer has claimed it, it goes there.
 cdef void returns_claim(Desk* self, int32_t task, const TaskRecord* record, double now) noexcept nogil
-# Whether the message was put aside until `settled_at`; it is held.
+# Whether the message was put aside until `settled_at`; it is held. Not if that would be more than an asker's credit.
 cdef bint returns_defer(Desk* self, int32_t peer, Bale* bale, double now) noexcept nogil
 # The oldest message that was put aside, if it is time; the caller drops the bale. -1: none.
 cdef int32_t returns_next_deferred(Desk* self, Bale** bale, double now) noexcept nogil

@@ -17,7 +17,6 @@ cdef enum DialState:
     RESTING = 0
     DIALLING = 1
     OPEN = 2
-    HUNG_UP = 3
 
 cdef enum DialNews:
     NOTHING_NEW = 0
@@ -51,7 +50,6 @@ cdef int dial_redirect(Dial* self, const char* address) noexcept nogil
 cdef int dial_step(Dial* self, void* context, double now) noexcept nogil
 # Ends the connection, to be dialled again after at least `patience` seconds; `why` NULL leaves what was said.
 cdef void dial_end(Dial* self, const char* why, double patience, double now) noexcept nogil
-cdef void dial_hang_up(Dial* self) noexcept nogil
 # The next event that a monitor tells of, with its value; 0 for none.
 cdef int monitor_next(void* monitor, int* value) noexcept nogil
 # When it wants to be looked at though nothing happens; infinity: never.

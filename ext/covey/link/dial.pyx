@@ -144,8 +144,6 @@ cdef int dial_step(Dial* self, void* context, double now) noexcept nogil:
         if now >= self.when:
             _begin(self, context, now)
         return NOTHING_NEW
-    if self.state == HUNG_UP:
-        return NOTHING_NEW
     while True:
         event = monitor_next(self.monitor, &value)
         if event == 0:
@@ -175,8 +173,6 @@ cdef void dial_end(Dial* self, const char* why, double patience, double now) noe
     _close(self)
     if why != NULL:
         strncpy(self.why, why, sizeof(self.why) - 1)
-    if self.state == HUNG_UP:
-        return
     if self.state == OPEN:
         self.tries = 0
         self.pause = FIRST_PAUSE
@@ -187,11 +183,6 @@ cdef void dial_end(Dial* self, const char* why, double patience, double now) noe
     self.dice ^= self.dice << 5
     self.when = now + max(patience, self.pause * (0.5 + self.dice / 4294967296.0))
     self.pause = min(self.pause * 2, LAST_PAUSE)
-
-
-cdef void dial_hang_up(Dial* self) noexcept nogil:
-    _close(self)
-    self.state = HUNG_UP
 
 
 cdef double dial_next_time(const Dial* self) noexcept nogil:

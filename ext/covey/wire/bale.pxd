@@ -7,7 +7,7 @@ slot has it, an array until the last view of it is gone; none of them is copied 
 Ownership: `bale_of_copies` returns a bale with one holder, the caller. Each further holder calls
 `bale_hold`; each calls `bale_drop` once. Holding and dropping are atomic, so any thread may.
 """
-from libc.stdint cimport int32_t, uint32_t
+from libc.stdint cimport int32_t, uint32_t, uint64_t
 
 cdef struct Frame:
     unsigned char* data
@@ -22,6 +22,8 @@ cdef struct Bale:
 
 cdef void bale_hold(Bale* self) noexcept nogil
 cdef void bale_drop(Bale* self) noexcept nogil
+# The bytes of all frames.
+cdef uint64_t bale_size(const Bale* self) noexcept nogil
 # Room for `count` frames and `extra` bytes behind them; sizes and pointers are the caller's to fill. NULL: no memory.
 cdef Bale* bale_blank(uint32_t count, size_t extra) noexcept nogil
 # A bale that owns copies of these frames. NULL: no memory.

@@ -20,6 +20,14 @@ cdef void bale_drop(Bale* self) noexcept nogil:
         self.discard(self)
 
 
+cdef uint64_t bale_size(const Bale* self) noexcept nogil:
+    cdef uint64_t size = 0
+    cdef uint32_t i
+    for i in range(self.count):
+        size += self.frames[i].size
+    return size
+
+
 cdef void _discard(Bale* self) noexcept nogil:
     free(self)
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""The covey protocol, version 3.
+"""The covey protocol, version 4.
 
 Why: every link between two parts of covey (client and broker, broker and node, node and slot)
 speaks these messages and no others. One end *asks*, the other *does*; who dialled whom does not
@@ -18,7 +18,7 @@ from libc.stdint cimport int16_t, int32_t, int64_t, uint8_t, uint16_t, uint32_t,
 # MAGIC is "CVEY" as the bytes stand on the wire. A peer of another VERSION is refused by name.
 cdef enum:
     MAGIC = 0x59455643
-    VERSION = 3
+    VERSION = 4
 
 # Limits: what a receiver must accept and a sender must not exceed.
 cdef enum:
@@ -168,6 +168,7 @@ cdef packed struct HelloRecord:
     int32_t device              # of a slot: its node's number for its GPU; else -1
     uint32_t capacity[RESOURCES]    # tasks of each kind that a doer runs at once; of a loop's GPUs: whole ones
     uint32_t window             # tasks of each kind that it accepts unfinished, running ones included
+    uint64_t session            # of a loop that asks: by it alone it gets again what an earlier link of it brought; 0: nothing
     uint32_t length             # of the name that follows, UTF-8
 
 cdef packed struct WelcomeRecord:
