@@ -17,6 +17,7 @@ from covey.errors import JournalFull
 from covey.journal.store import Call, Outcome, Store
 from covey.wire.records import manner
 from nightlab import NightLab, noted
+from waiting import wait_until
 
 pytestmark = [pytest.mark.faults, pytest.mark.slow]
 
@@ -104,6 +105,28 @@ def test_what_was_kept_before_is_there_afterwards(limit: str, request: pytest.Fi
             assert again.finish(1, Outcome(count - 1, 1, 1, 1, [b"v"]))
     finally:
         again.close()
+
+
+def test_results_that_there_is_no_room_for_wait_until_there_is(small_disk: Path, lab: NightLab) -> None:
+    lab.folder = small_disk / "journal"
+    lab.open(1)
+    with lab.client() as client:
+        job = client.options(detached=True)
+        futures = [job.submit(bytes, 300_000) for _ in range(30)]
+        done = job.submit(pow, 2, 5)
+        job.flush(30)
+        # Not all of it: thirty times 300 kB is more than there ever is.
+        wait_until(lambda: sum(future.done() for future in futures) >= 5)
+        with pytest.raises(covey.JournalFull):
+            while True:
+                job.submit(len, os.urandom(60_000))
+                job.flush(30)
+        assert lab.now is not None
+        assert lab.now.poll() is None
+        # What is taken makes room for what waits.
+        assert [future.result(60) for future in futures] == [bytes(300_000)] * 30
+        assert done.result(60) == 32
+        client.kill()
 
 
 def test_a_broker_goes_on_with_what_it_has(small_disk: Path, lab: NightLab) -> None:

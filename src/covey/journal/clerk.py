@@ -270,7 +270,8 @@ class Clerk:
     def _commit_what_fits(
         self, outcomes: list[tuple[str, list[Outcome]]], requests: list[Request]
     ) -> list[tuple[int, Answer]]:
-        """What makes room comes first; outcomes wait until there is some; all else is refused."""
+        """What makes room comes first; outcomes wait until there is some, each for itself, because all of them may be
+        more than there ever is; all else is refused."""
         lighter = [request for request in requests if request.word in _LIGHTER]
         others = [request for request in requests if request.word not in _LIGHTER]
         answers = []
@@ -279,11 +280,15 @@ class Clerk:
                 answers += self._desk.commit(partial(self._apply, group))
             except JournalFull as error:
                 answers += [(request.ticket, full(error)) for request in group]
-        try:
-            self._desk.commit(partial(self._finish, outcomes))
-        except JournalFull:
-            self._outcomes = outcomes
-            self._retry_at = self._clock() + _RETRY
+        alone = [(job, [outcome]) for job, found in outcomes for outcome in found]
+        alone.sort(key=lambda one: one[1][0].size)
+        for place, one in enumerate(alone):
+            try:
+                self._desk.commit(partial(self._finish, [one]))
+            except JournalFull:
+                self._outcomes = alone[place:]
+                self._retry_at = self._clock() + _RETRY
+                break
         return answers
 
     def _do(self, outcomes: list[tuple[str, list[Outcome]]], requests: list[Request]) -> list[tuple[int, Answer]]:

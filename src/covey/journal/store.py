@@ -50,6 +50,7 @@ _FREELY, _ONCE, _GIVEN_OUT = 0, 1, 2
 _FULL = {sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_WRITE}
 _NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _FACTS = struct.Struct("<qhqBBI")
+_SMALL = 4096
 
 _TABLES = """
 CREATE TABLE job (number INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, touched REAL NOT NULL, floor INTEGER NOT NULL,
@@ -98,6 +99,10 @@ class Outcome:
     run_us: int
     frames: Sequence[bytes]
     serial: int = 0
+
+    @property
+    def size(self) -> int:
+        return sum(map(len, self.frames))
 
 
 class Store:
@@ -338,6 +343,9 @@ class Store:
             return False
         if before == FILE:
             self._doomed.append(_call_name(place, 0))
+        if outcome.size > _SMALL:
+            # A small one may have of the reserve: it takes the place of its call. The rest is for what makes room.
+            self._require_room()
         sealed = self._put(_call_name(place, outcome.status), outcome.frames)
         row = (place, 0, b"", b"", sealed, self._next_serial, outcome.status, outcome.attempt, outcome.run_us)
         self._next_serial += 1
