@@ -56,7 +56,7 @@ def indexes(found: Iterator[Call] | Iterator[Outcome]) -> list[int]:
 def test_a_call_is_kept_once_and_finished_once(store: Store) -> None:
     job = job_of(store, *calls(0, 1))
     with store.writing():
-        assert store.keep(job, calls(1, 2)) == 1
+        assert store.keep(job, calls(1, 2)) == [(2, 0)]
         assert store.finish(job, outcome(1, b"first"))
         assert not store.finish(job, outcome(1, b"second"))
         assert not store.finish(job, outcome(7))
@@ -73,11 +73,11 @@ def test_what_is_acknowledged_above_the_floor_is_not_kept_again(store: Store) ->
         assert store.forget(job, 0, 5) == (0, 5)
     with store.writing():
         # Late, from a client that had no answer the first time.
-        assert store.keep(job, calls(*range(6))) == 0
+        assert store.keep(job, calls(*range(6))) == []
     assert indexes(store.finished_from(job, 0)) == [5]
     with store.writing():
         store.touch(job, 0.0, floor=6)
-        assert store.keep(job, calls(4)) == 0
+        assert store.keep(job, calls(4)) == []
         assert store.forget(job, 0, 6) == (0, 1)
     assert store.jobs()[0].calls == 6
 

@@ -331,6 +331,10 @@ class Clerk:
             if job in self._couriers:
                 self._couriers[job].cancel(ranges, force)
         self._desk.cancelled.clear()
+        for job, kept in self._desk.kept:
+            if job in self._couriers:
+                self._couriers[job].expect(kept)
+        self._desk.kept.clear()
         for job, courier in list(self._couriers.items()):
             standing = self._desk.jobs.get(job)
             if standing is None or not standing.queued:

@@ -63,7 +63,7 @@ class Courier:
         self._sent: dict[int, int] = {}
         # Of what is under way, what must not begin twice.
         self._once: set[int] = set()
-        # Ended by others without an outcome; once more.
+        # Not in their turn: ended by others without an outcome, or kept after those behind them were sent.
         self._again: list[int] = []
 
     @property
@@ -86,15 +86,24 @@ class Courier:
         if self._room() < _BATCH and self._away:
             return
         while self._again and self._room() > 0:
-            self._post(store, self._fitting(store.find_queued(self._job, self._again.pop())))
+            found = list(store.find_queued(self._job, self._again[-1]))
+            calls = self._fitting(found)
+            if found and not calls:
+                break
+            self._again.pop()
+            self._post(store, calls)
         for priority in store.priorities():
             while self._room() > 0:
                 wanted = min(self._room(), _BATCH)
                 if self._send(store, priority, wanted) < wanted:
                     break
 
+    def expect(self, kept: Iterable[tuple[int, int]]) -> None:
+        """Calls were kept: index and priority of each. One `keep` may overtake another, and these come late then."""
+        self._again += [index for index, priority in kept if index <= self._sent.get(priority, -1)]
+
     def _room(self) -> int:
-        return self._most - len(self._away) if self._bytes < self._most_bytes else 0
+        return self._most - len(self._away) if self._bytes < self._most_bytes or not self._away else 0
 
     def _send(self, store: Store, priority: int, most: int) -> int:
         calls = self._fitting(store.queued(self._job, priority, self._sent.get(priority, -1), most))

@@ -71,6 +71,8 @@ class Desk:
                      for job in store.jobs()}
         # What was cancelled since somebody asked: job, ranges of indexes, and whether even if it runs.
         self.cancelled: list[tuple[str, list[tuple[int, int]], bool]] = []
+        # What was kept since: job, index and priority of each call.
+        self.kept: list[tuple[str, list[tuple[int, int]]]] = []
         self._then: list[Callable[[], object]] = []
 
     def commit(self, work: Callable[[], Any]) -> Any:
@@ -187,7 +189,8 @@ class Desk:
                  for call in calls_of(request.data)]
         last = max((call.index for call in calls), default=-1)
         kept = self.store.keep(standing.number, calls)
-        self._then.append(lambda: self._count(standing, queued=kept, last=last))
+        self._then.append(lambda: self._count(standing, queued=len(kept), last=last))
+        self._then.append(lambda: self.kept.append((standing.id, kept)))
 
     def _forget(self, standing: Standing, request: Request) -> None:
         ranges = [(_number(first), _number(last)) for first, last in request.facts["ranges"]]

@@ -318,8 +318,8 @@ class Store:
             self._db.execute("INSERT INTO body VALUES (?, ?, ?)", (digest, sealed, crc32(sealed, crc32(digest))))
         self._db.execute("INSERT OR IGNORE INTO needed VALUES (?, ?)", (job, digest))
 
-    def keep(self, job: int, calls: Iterable[Call]) -> int:
-        """Keeps those that are not kept and were not before; how many."""
+    def keep(self, job: int, calls: Iterable[Call]) -> list[tuple[int, int]]:
+        """Keeps those that are not kept and were not before; index and priority of each."""
         floor = self._one("SELECT floor FROM job WHERE number = ?", job)
         rows = []
         for call in calls:
@@ -333,7 +333,7 @@ class Store:
         if rows:
             self._require_room()
         self._db.executemany("INSERT OR IGNORE INTO call VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", rows)
-        return len(rows)
+        return [(row[0] - _place(job, 0), row[1]) for row in rows]
 
     def finish(self, job: int, outcome: Outcome) -> bool:
         """Puts the outcome in the place of its call; False if that has one, or nobody wants it."""
