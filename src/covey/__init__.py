@@ -51,6 +51,7 @@ if TYPE_CHECKING:
         SlotsWillNotStart,
         TaskLost,
         TaskTimeout,
+        WorkerDied,
     )
     from covey.slot.current import current
     from covey.swarm.call import maximize, minimize, optimize
@@ -87,6 +88,7 @@ __all__ = [
     "SlotsWillNotStart",
     "TaskLost",
     "TaskTimeout",
+    "WorkerDied",
     "__version__",
     "current",
     "distribute",

@@ -33,6 +33,8 @@ def distribute(
     executor: Executor | None = ...,
     progress: bool | None = ...,
     inline: bool = ...,
+    max_tasks_per_slot: int | None = ...,
+    slot_max_rss: int | None = ...,
 ) -> DistributedFunction: ...
 @overload
 def distribute(
@@ -49,6 +51,8 @@ def distribute(
     executor: Executor | None = ...,
     progress: bool | None = ...,
     inline: bool = ...,
+    max_tasks_per_slot: int | None = ...,
+    slot_max_rss: int | None = ...,
 ) -> Callable[[Callable[..., Any]], DistributedFunction]: ...
 def distribute(
     fun: Callable[..., Any] | None = None,
@@ -64,6 +68,8 @@ def distribute(
     executor: Executor | None = None,
     progress: bool | None = None,
     inline: bool = False,
+    max_tasks_per_slot: int | None = None,
+    slot_max_rss: int | None = None,
 ) -> DistributedFunction | Callable[[Callable[..., Any]], DistributedFunction]:
     """Make `fun` a function that runs over every core; also usable as a decorator.
 
@@ -82,6 +88,8 @@ def distribute(
         executor: run on this Executor (of any library) instead of a flock of our own.
         progress: a bar: True always, None where somebody looks and it takes more than a second, False never.
         inline: run in this process, one after the other, so that a debugger works.
+        max_tasks_per_slot: replace a slot of this machine after so many calls, or bundles of them.
+        slot_max_rss: bytes a slot may have: over 80 % it is replaced after its call, over 95 % ended at once.
 
     >>> import covey
     >>> with covey.distribute(lambda x: x * x, inline=True) as square:
@@ -101,6 +109,8 @@ def distribute(
         executor=executor,
         progress=progress,
         inline=inline,
+        max_tasks_per_slot=max_tasks_per_slot,
+        slot_max_rss=slot_max_rss,
     )
 
     def decorate(function: Callable[..., Any]) -> DistributedFunction:

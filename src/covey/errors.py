@@ -102,18 +102,45 @@ class _WithAttempts(Exception):
         self.attempts = tuple(attempts)
 
 
-class PoisonTask(_WithAttempts, CoveyError):
-    """A task under which too many slots died.
+class WorkerDied(_WithAttempts, CoveyError):
+    """Slots died under a task as often as it may be tried; `oom` says whether because memory ran out.
+
+    Caught by itself it means every such end: those by crashes, in which `oom` is False, are `PoisonTask`, one kind of
+    it. `peak_rss` is the most memory, in bytes, that any of these slots had; None: not known.
+
+    >>> print(WorkerDied("f()", ("slot 1 (pid 12 on here) was killed because memory ran out",), True, 300 << 20))
+    f() was given up: memory ran out under it; its slot had up to 300.0 MiB. Cut the call into smaller pieces, ...
+      1. slot 1 (pid 12 on here) was killed because memory ran out
+    """
+
+    def __init__(
+        self, what: str, attempts: tuple[str, ...] = (), oom: bool = False, peak_rss: int | None = None
+    ) -> None:
+        super().__init__(what, attempts)
+        self.args = (what, self.attempts, oom, peak_rss)
+        self.oom = oom
+        self.peak_rss = peak_rss
+
+    def _why(self) -> str:
+        had = f"; its slot had up to {_megabytes(self.peak_rss)}" if self.peak_rss else ""
+        return (f"memory ran out under it{had}. Cut the call into smaller pieces, give the machine fewer slots "
+                f"(max_cpu=), or take one with more memory")
+
+    def __str__(self) -> str:
+        times = f"{len(self.attempts)} time{'s' * (len(self.attempts) != 1)}"
+        return f"{self.what} was given up: {self._why()}. It was tried {times}:{_listed(self.attempts)}"
+
+
+class PoisonTask(WorkerDied):
+    """A task under which too many slots died, and not because memory ran out.
 
     >>> print(PoisonTask("f()", ("slot 1 (pid 12 on here) was killed by SIGSEGV",)))
     f() was given up: each slot that ran it died; Client(inline=True) runs it in a debugger. It was tried 1 time:
       1. slot 1 (pid 12 on here) was killed by SIGSEGV
     """
 
-    def __str__(self) -> str:
-        times = f"{len(self.attempts)} time{'s' * (len(self.attempts) != 1)}"
-        return (f"{self.what} was given up: each slot that ran it died; Client(inline=True) runs it in a debugger. "
-                f"It was tried {times}:{_listed(self.attempts)}")
+    def _why(self) -> str:
+        return "each slot that ran it died; Client(inline=True) runs it in a debugger"
 
 
 class TaskLost(_WithAttempts, CoveyError):

@@ -46,6 +46,9 @@ class Settings:
     crash_limit: int = 3
     # Machines that may be lost under a task. They are lost for reasons of their own, so this is more patient.
     loss_limit: int = 10
+    # Times that a task is tried again, alone on its machine, after memory ran out under it.
+    # Once: alone it has all that there is, and a second time would only keep the others waiting.
+    oom_limit: int = 1
     # What `retry_wait` may grow to, in seconds: a service that is down for an hour is asked once a minute.
     retry_wait_limit: float = 60.0
     # Tasks that an asker may have unfinished: enough for a burst of microsecond tasks.
@@ -95,6 +98,11 @@ class Settings:
     # Slots on one GPU, at most, once tasks ask for a part of it: each is a process, and CUDA takes some hundred MiB of
     # the GPU's memory for it. 1: no GPU is shared. Loops above count on as many, so give all machines the same.
     slots_per_gpu: int = 8
+    # After so many tasks a slot is replaced by a new one, between two tasks: for libraries that leak. 0: never.
+    max_tasks_per_slot: int = 0
+    # Bytes that a slot may have. Over 80 % of them it is replaced once its task is done, and while a task runs the log
+    # is told once; over 95 % it is ended, as if memory had run out. 0: as many as there are.
+    slot_max_rss: int = 0
     # What a stopping slot gets for the task it runs, before it is killed.
     grace: float = 2.0
 

@@ -16,6 +16,7 @@ import threading
 from covey import settings as settings_module
 from covey.keys.pairs import fingerprint_of
 from covey.keys.secret import Secret
+from covey.node.limits import SlotLimits
 from covey.node.machines import PORT
 from covey.node.offer import detect_offer
 from covey.node.pipes import pipe_address
@@ -33,6 +34,8 @@ def funworker(
     bind: str = "*",
     authkey: str | bytes | None = None,
     name: str | None = None,
+    max_tasks_per_slot: int | None = None,
+    slot_max_rss: int | None = None,
 ) -> None:
     """Gives this machine to whoever has its key, until it is told to end.
 
@@ -42,6 +45,8 @@ def funworker(
         port: where to listen, if not 2718. bind: on which interface; '*' is all of them.
         authkey: the secret shared with the callers; None: the key file (`covey keys`).
         name: what the machine is called in errors and tables.
+        max_tasks_per_slot: replace a slot after so many tasks.
+        slot_max_rss: bytes a slot may have: over 80 % it is replaced after its task, over 95 % ended at once.
 
     >>> covey.funworker(max_cpu=2)                          # doctest: +SKIP
     """
@@ -50,6 +55,7 @@ def funworker(
         raise RuntimeError("a worker ends at Ctrl-C or SIGTERM, so it serves in the main thread of its program only: "
                            "call it there, or start a worker script as a process of its own")
     settings = settings_module.read()
+    limits = SlotLimits.checked("funworker", max_tasks_per_slot, slot_max_rss)
     offer = detect_offer(max_cpu=max_cpu, max_gpu=max_gpu, limit=settings.max_cpu)
     if offer.cpus == 0 and not offer.gpus:
         raise ValueError("a worker with max_cpu=0 and no GPU could run nothing: give it at least one of them")
@@ -58,13 +64,14 @@ def funworker(
             raise ValueError("a worker listens at a port or at a named pipe: give one of them")
         pipe = pipe_address(named_pipe)
         gate = bridge_gate(pipe, lambda: Secret.find(authkey, settings=settings))
-        server = NodeServer(offer, gate=gate, pipe=pipe, name=name)
+        server = NodeServer(offer, gate=gate, pipe=pipe, name=name, limits=limits)
         where = f"named pipe {named_pipe!r}" if named_pipe is not True else "the named pipe"
     else:
         if port is not None and (isinstance(port, bool) or not isinstance(port, int) or not 0 < port < 65536):
             raise ValueError(f"port={port!r}: a port is a number from 1 to 65535")
         keys = Secret.find(authkey, settings=settings).keys()
-        server = NodeServer(offer, gate=Gate((f"tcp://{bind}:{port or PORT}",), keys, authkey is not None), name=name)
+        gate = Gate((f"tcp://{bind}:{port or PORT}",), keys, authkey is not None)
+        server = NodeServer(offer, gate=gate, name=name, limits=limits)
         where = f"{server.addresses[0]}, key {fingerprint_of(keys.broker.public)}"
     count = server.node.count
     said = f"covey: {count} slot{'s' * (count != 1)}, at {where}; Ctrl-C ends this\n"
@@ -80,9 +87,14 @@ def optworker(
     bind: str = "*",
     authkey: str | bytes | None = None,
     name: str | None = None,
+    max_tasks_per_slot: int | None = None,
+    slot_max_rss: int | None = None,
 ) -> None:
     """`funworker` with the two last in the order that Playdoh's optworker had them; both serve all calls alike.
 
     >>> covey.optworker(max_cpu=2)                          # doctest: +SKIP
     """
-    funworker(max_cpu, max_gpu, named_pipe, port, bind=bind, authkey=authkey, name=name)
+    funworker(
+        max_cpu, max_gpu, named_pipe, port, bind=bind, authkey=authkey, name=name,
+        max_tasks_per_slot=max_tasks_per_slot, slot_max_rss=slot_max_rss,
+    )

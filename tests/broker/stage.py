@@ -5,7 +5,7 @@ from covey.broker.records import Leaving, OrderKind, OrderRecord, Ruling, Verdic
 from covey.settings import Settings
 
 VALUE, ERROR, CANCELLED, POISONED, TIMED_OUT, LOST, BROKEN = range(1, 8)
-MAYBE_RAN = 9
+MAYBE_RAN, OUT_OF_MEMORY = 9, 10
 SPLITTABLE, ONCE = 1, 2
 
 

@@ -88,6 +88,16 @@ def test_what_runs_is_held_and_goes_on_under_its_new_ticket(post: Post) -> None:
     assert post.broker.totals()["adopted"] == 1
 
 
+def test_what_a_task_says_while_its_asker_is_away_goes_to_nobody(post: Post) -> None:
+    token = begin(post)
+    cut(post, b"a")
+    letters = post.bring(b"1", "STARTED", struct.pack("<Q", token))
+    letters |= post.bring(b"1", "OUTPUT", struct.pack("<QHHI", token, 1, 0, 5) + b"hello")
+    letters |= post.bring(b"1", "NOTE", struct.pack("<QI", token, 2) + b"go")
+    assert letters == {}
+    assert names_in(hello_again(post, b"b"), b"b") == {NAME}
+
+
 def test_an_outcome_waits_for_who_asks_again(post: Post) -> None:
     token = begin(post)
     cut(post, b"a")

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from covey.settings import Settings
 
 VALUE, ERROR, CANCELLED, POISONED, TIMED_OUT, LOST, BROKEN = range(1, 8)
-MAYBE_RAN = 9
+MAYBE_RAN, OUT_OF_MEMORY = 9, 10
 SPLITTABLE, ONCE = 1, 2
 LIMITS = Settings(
     quantum=0.002, relay_quantum=0.004, lone_above=0.05, retract_after=0.001, lease=5.0, pause=1.0, first_guess=0.001,
@@ -29,6 +29,7 @@ class Wish:
     splittable: bool
     share: int = 0
     losses: int = 0
+    ooms: int = 0       # once memory ran out under it, no slot of ours has anything beside it
     alone: bool = field(default=False)      # it crashed twice: whoever has it has nothing else
     once: bool = False
     spent: bool = False                     # once, and begun at a doer that is gone: nobody may have it again
@@ -42,7 +43,9 @@ class Wish:
             assert self.crashes >= LIMITS.crash_limit
         elif status == BROKEN:
             assert self.splittable
-            assert self.crashes == 1
+            assert self.crashes + self.ooms == 1
+        elif status == OUT_OF_MEMORY:
+            assert self.ooms > LIMITS.oom_limit
         elif status == LOST:
             assert self.losses >= LIMITS.loss_limit or away
         elif status == MAYBE_RAN:

@@ -18,6 +18,7 @@ SAMPLES: list[errors.CoveyError] = [
     errors.ResultTooLarge("the result of f()", 3 << 30, 1 << 30),
     errors.ParcelTooLarge("the call of f()", 1001, 1000),
     errors.PoisonTask("f()", ("first", "second")),
+    errors.WorkerDied("f()", ("first", "second"), True, 3 << 30),
     errors.TaskLost("f()", ("first",)),
     errors.BundleBroken(("first",)),
     errors.TaskTimeout("f() ran longer than 3 s"),

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """T18: one of two nodes is told to end in the middle of a run, as `scancel`, `covey drain` and SIGTERM do."""
+import os
 import subprocess
 import sys
 from time import monotonic
@@ -28,7 +29,8 @@ def test_t18_a_drained_node_loses_and_blames_nothing(way: str, figures: Figures)
             assert flock.stop_node(leaving) == 0
         else:
             command = [sys.executable, "-m", "covey", "drain", "node1", "--connect", flock.connection]
-            said = subprocess.run(command, check=False, capture_output=True, timeout=30)
+            there = {**os.environ, "PYTHONPATH": os.pathsep.join(map(os.path.abspath, sys.path))}
+            said = subprocess.run(command, check=False, capture_output=True, timeout=30, env=there)
             assert said.returncode == 0, (said.stderr, flock.picture())
             wait_until(lambda: not leaving.running, flock.picture)
             assert leaving.stop() == 0

@@ -40,7 +40,7 @@ def good_messages() -> list[bytes]:
         "CANCEL": [struct.pack("<QI", 1, 1)], "RETRACT": [struct.pack("<Q", 1 << 40)],
         "OUTCOMES": [struct.pack("<QIIBBH", 1, 2, 1500, 1, 1, 0) + b"ok"], "STARTED": [struct.pack("<Q", 1)],
         "RETRACTED": [struct.pack("<QI", 1, 1)], "OUTPUT": [struct.pack("<QHHI", 1, 1, 2, 5) + b"h0hi\n"],
-        "CREDIT": [struct.pack("<IIQIII", 10, 40, 1 << 20, 4, 0, 0)],
+        "CREDIT": [struct.pack("<IIQIIII", 10, 40, 1 << 20, 4, 0, 0, 0)],
         "REFUSE": [struct.pack("<II", 1, 2) + b"no"],
     }
     return [message(KINDS[kind], found) for kind, found in records.items()]

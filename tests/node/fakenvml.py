@@ -22,6 +22,15 @@ class Device:
     parts: "Sequence[Device | None] | None" = None
     lost: bool = False
     tells_memory: bool = True
+    processes: "Sequence[Process]" = ()
+
+
+@dataclass
+class Process:
+    """One that holds memory there."""
+
+    pid: int
+    usedGpuMemory: int | None  # noqa: N815  NVML's name
 
 
 @dataclass
@@ -54,6 +63,15 @@ class FakeNvml:
         if self.devices[index].lost:
             raise NVMLError("GPU is lost")
         return self.devices[index]
+
+    def nvmlDeviceGetHandleByUUID(self, uuid: str) -> Device:  # noqa: N802
+        for device in self.devices:
+            if device.uuid == uuid:
+                return device
+        raise NVMLError("Not Found")
+
+    def nvmlDeviceGetComputeRunningProcesses(self, device: Device) -> Sequence[Process]:  # noqa: N802
+        return device.processes
 
     def nvmlDeviceGetUUID(self, device: Device) -> str:  # noqa: N802
         return device.uuid

@@ -36,6 +36,11 @@ class FakeLoop:
         self.expected: list[tuple[int, int]] = []
         self.deaths: list[tuple[int, bool, str]] = []
         self.tokens: list[int] = []
+        self.starved: list[bool] = []
+        self.peaks: list[int] = []
+        self.waits_for_work = 0
+        self.busy = False
+        self.precious: set[int] = set()     # tokens of tasks that would not be tried again
         self.told_to_leave = 0
         self.byes = 0
         self._orders: list[tuple[str, int, bytes]] = []
@@ -45,9 +50,20 @@ class FakeLoop:
     def expect_slot(self, number: int, pid: int) -> None:
         self.expected.append((number, pid))
 
-    def slot_died(self, pid: int, planned: bool, report: str, token: int) -> None:
+    def slot_died(
+        self, pid: int, planned: bool, report: str, token: int, starved: bool = False, peak: int = 0
+    ) -> None:
         self.tokens.append(token)
+        self.starved.append(starved)
+        self.peaks.append(peak)
         self.deaths.append((pid, planned, report))
+
+    def await_work(self) -> bool:
+        self.waits_for_work += 1
+        return not self.busy
+
+    def may_starve(self, token: int) -> bool:
+        return token not in self.precious
 
     def order(self, verb: str, pid: int, why: bytes) -> None:
         self._orders.append((verb, pid, why))

@@ -51,7 +51,7 @@ class PretendedNode:
 
     def totals(self) -> dict[str, int]:
         return {"waiting": 5, "assigned": 4, "running": 3, "accepted": self.finished, "ended": 1, "retried": 0,
-                "crashes": 4, "losses": 3, "stale": 2, "askers": 2}
+                "crashes": 4, "losses": 3, "ooms": 0, "stale": 2, "askers": 2}
 
 
 @dataclass

@@ -12,7 +12,8 @@ import pytest
 from covey.node import cudaprobe
 from covey.node.cudaprobe import ask_pycuda
 from covey.node.gpus import Gpus, available_gpus
-from fakenvml import GIB, Device, FakeNvml
+from covey.node.nvml import memory_held
+from fakenvml import GIB, Device, FakeNvml, Process
 
 FOUR = [Device(f"GPU-{name}0000000-1111") for name in "abcd"]
 SPLIT = Device(
@@ -193,6 +194,18 @@ def test_pycuda_sees_the_list_and_its_answer_is_named_by_it() -> None:
     assert found.because == "CUDA_VISIBLE_DEVICES, PyCUDA"
     with pytest.raises(ValueError, match="GPU '9' is not to be found here"):
         available_gpus([0, 1, 9], environment=inherited, nvml=no_nvml, pycuda=two)
+
+
+def test_what_a_dead_process_still_holds() -> None:
+    device = Device("GPU-1a", processes=[Process(7, 3 * GIB), Process(8, None)])
+    nvml = FakeNvml([device])
+    assert [memory_held(nvml, "GPU-1a", pid) for pid in (7, 8, 9)] == [3 * GIB, 0, None]
+    assert memory_held(nvml, "GPU-other", 7) is None
+    assert nvml.calls == ["init", "shutdown"] * 4
+
+
+def test_a_driver_that_went_down_with_the_process_tells_nothing() -> None:
+    assert memory_held(FakeNvml(broken="Driver Not Loaded"), "GPU-1a", 7) is None
 
 
 def test_nobody_who_could_look_them_up() -> None:

@@ -48,6 +48,17 @@ def test_a_group_without_a_limit_below_one_that_is_nearly_full(tmp_path: Path) -
     assert (found.total, found.available) == (15 * KIB, KIB)
 
 
+def test_a_group_that_is_full_below_one_that_is_not(tmp_path: Path) -> None:
+    files = {
+        "job/step/memory.max": f"{2 * KIB}\n",
+        "job/step/memory.current": f"{2 * KIB}\n",
+        "job/memory.max": f"{8 * KIB}\n",
+        "job/memory.current": f"{3 * KIB}\n",
+    }
+    found = memory(tmp_path, v2("/job/step", files))
+    assert (found.total, found.available) == (2 * KIB, 0)
+
+
 def test_a_limit_above_the_machine_is_none(tmp_path: Path) -> None:
     files = {"memory.max": f"{99 * KIB}\n", "memory.current": "0\n"}
     assert memory(tmp_path, v2("/", files)) == Memory(16 * KIB, 12 * KIB, "the memory of this machine")

@@ -95,7 +95,8 @@ def test_a_slot_says_hello_before_it_imports_anything_heavy(tmp_path: Path) -> N
     assert done.notes == [
         (
             "made ipc://there 3 "
-            "['beat_every', 'device', 'far', 'kind', 'lifeline', 'mark', 'max_tasks', 'native', 'result_limit']"
+            "['beat_every', 'device', 'far', 'kin', 'kind', 'lifeline', 'mark', 'max_rss', 'max_tasks', 'native', "
+            "'result_limit']"
         ),
         "connected False False False",
         "running",

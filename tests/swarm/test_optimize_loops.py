@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 import covey
+from covey.swarm.calls import Calls
 from covey.swarm.evaluation import Evaluation
 from covey.swarm.evaluator import Evaluator
 from covey.swarm.faults import Tally
@@ -190,9 +191,8 @@ def test_with_a_timeout_nothing_runs_where_it_cannot_be_left():
 
     fitness = Fitness(lambda x: x, Space.of({"x": [-1, 1]}))
     evaluation = Evaluation(fitness, (), True, 16)
-    evaluator = Evaluator(
-        evaluation, Nowhere(), Tally("f", 1), chunk=16, fixed=False, inline=None, clock=lambda: 0.0, deadline=1.0
-    )
+    calls = Calls(Nowhere(), fitness, "f", inline=False, clock=lambda: 0.0, deadline=1.0)
+    evaluator = Evaluator(evaluation, calls, Tally("f", 1), chunk=16, fixed=False, free=True)
     with pytest.raises(Sent):
         evaluator.evaluate(np.zeros((40, 1)), np.zeros(40, dtype=np.int64))
 

@@ -11,7 +11,7 @@ from covey.swarm.chunks import default_chunk, ends_of, tasks_of
 from covey.swarm.faults import Fault, Tally
 from covey.swarm.feasible import better, told
 from covey.swarm.history import mean_and_spread
-from covey.swarm.pace import CHEAP, Pace
+from covey.swarm.pace import CHEAP, START, Pace
 from covey.swarm.stops import PATIENCE, Stops
 
 
@@ -50,6 +50,29 @@ def test_pace_tries_sends_and_comes_back():
     assert pace.is_cheap(100)
     pace.on_round(10, 1.0)
     assert not pace.is_cheap(1 + int(CHEAP))
+
+
+def test_a_short_round_stays_here_until_that_cost_as_much_as_slots_would():
+    pace = Pace()
+    assert not pace.may_stay(1)
+    pace.on_tried(10, 0.001)
+    stayed = 0
+    while pace.may_stay(100):
+        pace.on_round(100, 0.01, here=True)
+        stayed += 1
+    assert START / 0.01 - 2 <= stayed <= START / 0.01
+    long = Pace()
+    long.on_tried(10, 0.003)
+    assert not long.may_stay(100)
+
+
+def test_two_slots_save_less_than_eight():
+    pace = Pace()
+    pace.on_tried(100, 1.2 * CHEAP)
+    assert not pace.is_cheap(100)
+    assert pace.is_cheap(100, slots=1)
+    assert pace.is_cheap(100, slots=2)
+    assert not pace.is_cheap(100, slots=8)
 
 
 def test_the_feasible_are_before_all_others_whatever_their_value():

@@ -218,6 +218,8 @@ def test_nobody_at_the_address(tmp_path):
         ({"initializer": 3}, TypeError),
         ({"max_tasks_per_slot": 0}, ValueError),
         ({"max_tasks_per_slot": 1.5}, TypeError),
+        ({"slot_max_rss": 1000}, ValueError),
+        ({"slot_max_rss": "2 GiB"}, TypeError),
         ({"max_gpu": "1"}, TypeError),
     ],
 )

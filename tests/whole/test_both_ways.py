@@ -163,3 +163,14 @@ def test_force_changes_nothing_for_what_is_done(client):
     assert future.result(30) == 1
     assert not future.cancel(force=True)
     assert future.result(0) == 1
+
+
+def named_by_nobody(x):
+    return x + 1
+
+
+named_by_nobody.__qualname__ = "half \ud800 a name"
+
+
+def test_a_name_that_cannot_be_written_down_is_no_error(client):
+    assert client.submit(named_by_nobody, 1).result(30) == 2

@@ -56,6 +56,8 @@ TABLE = [
     Case("BEAT", [], head("05", "00000000")),
     Case("PIECES", [(struct.pack("<Q", 1 << 20), b""), (struct.pack("<Q", 3 << 20), b"")],
          head("06", "02000000", "0100") + "0000100000000000 0000300000000000", EXTRA, 4),
+    Case("PIECES", [], head("06", "00000000", "0100"), EXTRA, 2),
+    Case("TAKEN", [(struct.pack("<Q", 1 << 18), b"")], head("0a", "01000000") + "0000040000000000"),
     Case("QUERY", [(struct.pack("<II", 5, 6), b"status")], head("07", "01000000") + "05000000 06000000 737461747573"),
     Case("ANSWER", [(struct.pack("<II", 5, 2), b"{}")], head("08", "01000000") + "05000000 02000000 7b7d"),
     Case("NOTE", [(struct.pack("<QI", 1, 2), b"go")], head("09", "01000000") + "0100000000000000 02000000 676f"),
@@ -184,7 +186,7 @@ BAD = [
     ("TASKS", 23, b"\x11\x27"),         # more than a whole GPU
     ("FUNCTION", 0, b"\0\0\0\0"),
     ("OUTCOMES", 16, b"\0"),            # status
-    ("OUTCOMES", 16, b"\x0a"),
+    ("OUTCOMES", 16, b"\x0b"),
     ("OUTPUT", 8, b"\0\0\0\0"),         # stream
     ("OUTPUT", 8, b"\4\0\0\0"),
     ("OUTPUT", 10, b"\6\0"),            # more of a host than there is text

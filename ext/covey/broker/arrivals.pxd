@@ -8,8 +8,9 @@ from covey.wire.bale cimport Bale
 # newcomer may take here.
 cdef void arrivals_receive(
     Desk* self, const uint8_t* route, size_t route_size, int allowed, Bale* bale, double now) noexcept nogil
-# The keeper saw a slot's process end; `token` is what ran there, or NO_TASK, or UNKNOWN_TASK.
-cdef void arrivals_slot_died(Desk* self, uint32_t pid, uint64_t token, const char* report, double now) noexcept nogil
+# The keeper saw a slot's process end; `token` is what ran there, or NO_TASK, or UNKNOWN_TASK. `starved`: of memory.
+cdef void arrivals_slot_died(
+    Desk* self, uint32_t pid, uint64_t token, bint starved, const char* report, double now) noexcept nogil
 # The tasks of slots whose last words have had their time, and of nodes that were given up, go to others.
 cdef void arrivals_judge_the_dead(Desk* self, double now) noexcept nogil
 # The socket knows no such route any more.

@@ -12,7 +12,7 @@ from covey.broker.desk cimport (
 from covey.broker.inquiries cimport inquiries_on_answer, inquiries_on_query
 from covey.broker.peers cimport (
     ASKING, DIALLED_US, DOING, DYING, GREETING, STRANGER, Peer, peers_add, peers_close_batch, peers_find, peers_post,
-    peers_record, peers_remove, peers_tell)
+    peers_record, peers_remove, peers_tell, peers_touch)
 from covey.broker.relays cimport (
     relays_drain, relays_join_asker, relays_join_doer, relays_knows, relays_name, relays_offer, relays_on_credit, relays_on_welcome,
     relays_tell)
@@ -20,19 +20,21 @@ from covey.broker.returns cimport (
     returns_claim, returns_defer, returns_keep, returns_meet, returns_next_deferred, returns_on_asker_away, returns_on_held,
     returns_tell_held)
 from covey.broker.scheduler cimport (
-    ACCEPTED, DUPLICATE, LEFT_CRASHED, LEFT_KILLED, LEFT_LOST, LEFT_PLANNED, Cargo, Verdict, scheduler_doer_of,
+    ACCEPTED, DUPLICATE, LEFT_CRASHED, LEFT_KILLED, LEFT_LOST, LEFT_OOM, LEFT_PLANNED, Cargo, Verdict, scheduler_doer_of,
     scheduler_find, scheduler_on_asker_left, scheduler_on_cancel, scheduler_on_died_under, scheduler_on_doer_left,
     scheduler_on_given_back, scheduler_on_heard, scheduler_on_outcome, scheduler_on_retract, scheduler_on_started,
     scheduler_on_task, scheduler_where)
-from covey.link.pieces cimport pieces_join
+from covey.link.pieces cimport NOT_YET, WRONG, pieces_add, pieces_size
 from covey.link.post cimport letter_of_bale
-from covey.wire.bale cimport bale_drop, bale_hold
+from covey.link.transit cimport transit_on_taken
+from covey.wire.bale cimport Bale, bale_drop, bale_hold
 from covey.wire.protocol cimport (
     ANSWER, ASKER, BAD_FIELD, BAD_NAME, BAD_PYTHON, BAD_VERSION, BROKEN, BYE, CANCEL, CREDIT, DOER, FINAL, FORCE, FORGET, FUNCTION,
-    GPU, HELD, HELLO, LEAVING, LOST, MAYBE_RAN, NOT_ALLOWED, NOTE, OTHER_VERSION, OUTCOMES, OUTPUT, PIECES, POISONED, QUERY,
-    REFUSE, REFUSED, RESOURCES, RETRACT, RETRACTED, SETUP_FAILED, STARTED, STOP, TASKS, WELCOME, WHO_ARE_YOU,
+    GPU, HELD, HELLO, LEAVING, LOST, MAYBE_RAN, NOT_ALLOWED, NOTE, OTHER_VERSION, OUTCOMES, OUTPUT, OUT_OF_MEMORY, PIECES,
+    POISONED, QUERY, REFUSE, REFUSED, RESOURCES, RETRACT, RETRACTED, SETUP_FAILED, STARTED, STOP, TAKEN, TASKS, WELCOME,
+    WHO_ARE_YOU,
     CancelRecord, CreditRecord, ForgetRecord, FunctionRecord, Header, HeldRecord, HelloRecord, NoteRecord, OutcomeRecord,
-    OutputRecord, RefuseRecord, RetractedRecord, TaskRecord, TicketRecord, WelcomeRecord, wire_check)
+    OutputRecord, RefuseRecord, RetractedRecord, TakenRecord, TaskRecord, TicketRecord, WelcomeRecord, wire_check)
 
 # Seconds before a peer that will not have us is dialled again.
 cdef double REFUSED_PATIENCE = 3.0
@@ -214,7 +216,8 @@ cdef void _on_outcomes(Desk* self, Peer* row, Bale* bale, double now) noexcept n
         if verdict.ruling == ACCEPTED:
             if self.asker_peers[verdict.asker] < 0:
                 returns_keep(self, &verdict, token, bale, <uint32_t> (<unsigned char*> outcome - start), now)
-            elif (self.blames != NULL or verdict.raised) and outcome.status in (POISONED, LOST, BROKEN, MAYBE_RAN):
+            elif (self.blames != NULL or verdict.raised) and outcome.status in (
+                    POISONED, LOST, BROKEN, MAYBE_RAN, OUT_OF_MEMORY):
                 # What was tried from here stands before what was tried below.
                 departures_end(
                     self, verdict.asker, verdict.ticket, outcome.status, outcome.attempt, verdict.raised,
@@ -248,29 +251,36 @@ cdef void _on_outcomes(Desk* self, Peer* row, Bale* bale, double now) noexcept n
         i += 1
 
 
+cdef int32_t _whose(const Desk* self, uint64_t token, uint64_t* ticket) noexcept nogil:
+    """Who asked for the task of a token, and under which ticket; -1: nobody wants it any more, or its asker is away."""
+    cdef int32_t asker = -1
+    if not scheduler_find(self.scheduler, token, &asker, ticket) or asker < 0:
+        return -1
+    return self.asker_peers[asker]
+
+
 cdef void _on_started(Desk* self, Peer* row, const uint64_t token, double now) noexcept nogil:
-    cdef int32_t asker
     cdef uint64_t ticket
+    cdef int32_t peer
     cdef TicketRecord* record
     scheduler_on_started(self.scheduler, _place(self, row, token), token, now)
-    # Whoever is away hears of it when it asks again.
-    if scheduler_find(self.scheduler, token, &asker, &ticket) and asker >= 0 and self.asker_peers[asker] >= 0:
-        record = <TicketRecord*> peers_record(
-            &self.peers, self.asker_peers[asker], STARTED, sizeof(TicketRecord))
+    peer = _whose(self, token, &ticket)
+    if peer >= 0:
+        record = <TicketRecord*> peers_record(&self.peers, peer, STARTED, sizeof(TicketRecord))
         if record != NULL:
             record.ticket = ticket
 
 
 cdef void _on_output(Desk* self, const OutputRecord* record) noexcept nogil:
-    cdef int32_t asker
     cdef OutputRecord copy = record[0]
     cdef uint64_t ticket
+    cdef int32_t peer
     cdef uint32_t i
     if record.ticket:
-        if scheduler_find(self.scheduler, record.ticket, &asker, &ticket) and asker >= 0 and self.asker_peers[asker] >= 0:
+        peer = _whose(self, record.ticket, &ticket)
+        if peer >= 0:
             copy.ticket = ticket
-            peers_tell(
-                &self.peers, self.asker_peers[asker], OUTPUT, &copy, sizeof(copy), <const char*> (record + 1), record.length)
+            peers_tell(&self.peers, peer, OUTPUT, &copy, sizeof(copy), <const char*> (record + 1), record.length)
         return
     # Printed outside any task, by an initializer or a thread: every asker may want to see it.
     for i in range(self.peers.room):
@@ -286,8 +296,8 @@ cdef void _on_note(Desk* self, int32_t asker, const NoteRecord* record) noexcept
     if asker >= 0:
         doer = scheduler_where(self.scheduler, asker, record.ticket, &copy.ticket)
         to = self.doer_peers[doer] if doer >= 0 else -1
-    elif scheduler_find(self.scheduler, record.ticket, &asker, &copy.ticket) and asker >= 0:
-        to = self.asker_peers[asker]
+    else:
+        to = _whose(self, record.ticket, &copy.ticket)
     if to >= 0:
         peers_tell(&self.peers, to, NOTE, &copy, sizeof(copy), <const char*> (record + 1), record.length)
 
@@ -352,23 +362,34 @@ cdef void _on_refusal(Desk* self, int32_t peer, const RefuseRecord* record, cons
     _drop_peer(self, peer, LEFT_LOST, now)
 
 
+cdef int _piece(Desk* self, int32_t peer, Bale** bale) noexcept nogil:
+    """A part of a message has come. Once it is whole it stands in place of the part: its kind; PIECES before that."""
+    cdef TakenRecord* taken = <TakenRecord*> peers_record(&self.peers, peer, TAKEN, sizeof(TakenRecord))
+    cdef Bale* whole = NULL
+    cdef int joined
+    cdef int kind
+    if taken != NULL:
+        taken.bytes = pieces_size(bale[0])
+    joined = pieces_add(&self.peers.rows[peer].pieces, bale[0], &whole)
+    if joined == NOT_YET:
+        return PIECES
+    if joined == WRONG:
+        return BAD_FIELD
+    bale_drop(bale[0])
+    bale[0] = whole
+    kind = wire_check(whole.frames[0].data, whole.frames[0].size, whole.count - 1)
+    # Not in itself again.
+    return BAD_FIELD if kind == PIECES else kind
+
+
 cdef void arrivals_receive(
         Desk* self, const uint8_t* route, size_t route_size, int allowed, Bale* bale, double now) noexcept nogil:
     cdef int kind = wire_check(bale.frames[0].data, bale.frames[0].size, bale.count - 1)
     cdef int32_t peer = peers_find(&self.peers, route, route_size)
-    cdef Bale* whole
     cdef int place
-    if kind == PIECES:
-        whole = pieces_join(bale)
-        bale_drop(bale)
-        if whole == NULL:
-            self.malformed += 1
-            return
-        bale = whole
-        kind = wire_check(bale.frames[0].data, bale.frames[0].size, bale.count - 1)
-        # Not in itself again.
-        kind = BAD_FIELD if kind == PIECES else kind
     self.messages_in += 1
+    if kind == PIECES and peer >= 0 and self.peers.rows[peer].state != STRANGER:
+        kind = _piece(self, peer, &bale)
     if peer < 0:
         # A stranger may only introduce himself. One who thinks that he is known is told otherwise, once.
         if kind > 0 or kind == OTHER_VERSION:
@@ -393,7 +414,8 @@ cdef void arrivals_receive(
             for place in range(RESOURCES):
                 if self.peers.rows[peer].places[place] >= 0:
                     scheduler_on_heard(self.scheduler, self.peers.rows[peer].places[place], now)
-        _receive(self, peer, kind, bale, now)
+        if kind != PIECES:
+            _receive(self, peer, kind, bale, now)
     if peer >= 0 and self.peers.rows[peer].faults >= FAULTS_MAX and (
             kind < 0 or self.peers.rows[peer].state == ASKING or self.peers.rows[peer].state == DOING):
         # Not one who is no longer known and has yet to hear of it: what it sends meanwhile is no fault of its own.
@@ -468,6 +490,11 @@ cdef void _receive(Desk* self, int32_t peer, int kind, Bale* bale, double now) n
         # A caller who is done ends his machines; a broker that he shares with others is none of them.
         if not self.shared or desk_port_of(row) >= FIRST_DIAL:
             desk_add_errand(self, LEAVE, 0, NULL)
+    elif kind == TAKEN and row.state != STRANGER:
+        for i in range(count):
+            transit_on_taken(&row.transit, (<TakenRecord*> at)[i].bytes, now)
+        # The next pieces may go.
+        peers_touch(&self.peers, peer)
     elif kind == BYE and count == 1 and row.state != STRANGER:
         _on_bye(self, peer, <RefuseRecord*> at, bale, now)
     elif count:
@@ -482,7 +509,8 @@ cdef void _begin_dying(Desk* self, Peer* row, double judged_at) noexcept nogil:
     self.dying += 1
 
 
-cdef void arrivals_slot_died(Desk* self, uint32_t pid, uint64_t token, const char* report, double now) noexcept nogil:
+cdef void arrivals_slot_died(
+        Desk* self, uint32_t pid, uint64_t token, bint starved, const char* report, double now) noexcept nogil:
     cdef Peer* row
     cdef uint32_t i
     for i in range(self.peers.room):
@@ -493,6 +521,7 @@ cdef void arrivals_slot_died(Desk* self, uint32_t pid, uint64_t token, const cha
             row.lost = False
             row.judged_at = now + LAST_WORDS
             row.died_under = token
+            row.starved = starved
             row.report = strdup(report)
 
 
@@ -505,11 +534,11 @@ cdef int _why_it_left(Desk* self, Peer* row, double now) noexcept nogil:
     if row.killed:
         return LEFT_KILLED
     if row.died_under == UNKNOWN_TASK:
-        return LEFT_CRASHED
+        return LEFT_OOM if row.starved else LEFT_CRASHED
     # What ran is known exactly; it may have been finished, or cancelled, since.
     if row.died_under == NO_TASK or not scheduler_find(self.scheduler, row.died_under, &asker, &ticket):
         return LEFT_PLANNED
-    return LEFT_CRASHED
+    return LEFT_OOM if row.starved else LEFT_CRASHED
 
 
 cdef void arrivals_judge_the_dead(Desk* self, double now) noexcept nogil:

@@ -12,12 +12,11 @@ from libc.stdlib cimport free, realloc
 
 from covey.broker.scheduler cimport (
     ACCEPTED, ASSIGN, Cargo, Limits, Order, Scheduler, Totals, Verdict, scheduler_capacity, scheduler_decide, scheduler_find,
-    scheduler_free, scheduler_new, scheduler_next_order, scheduler_next_time, scheduler_on_adopted, scheduler_on_asker_away,
-    scheduler_on_asker_held, scheduler_on_asker_joined, scheduler_on_asker_left, scheduler_on_cancel, scheduler_on_claimed,
-    scheduler_on_died_under,
-    scheduler_on_doer_joined, scheduler_on_doer_left, scheduler_on_doer_resized, scheduler_on_drain, scheduler_on_function_forgotten,
-    scheduler_on_given_back, scheduler_on_heard, scheduler_on_outcome, scheduler_on_retract,
-    scheduler_on_started, scheduler_on_task, scheduler_totals, scheduler_validate)
+    scheduler_free, scheduler_may_starve, scheduler_new, scheduler_next_order, scheduler_next_time, scheduler_on_adopted,
+    scheduler_on_asker_away, scheduler_on_asker_held, scheduler_on_asker_joined, scheduler_on_asker_left, scheduler_on_cancel,
+    scheduler_on_claimed, scheduler_on_died_under, scheduler_on_doer_joined, scheduler_on_doer_left, scheduler_on_doer_resized,
+    scheduler_on_drain, scheduler_on_function_forgotten, scheduler_on_given_back, scheduler_on_heard, scheduler_on_outcome,
+    scheduler_on_retract, scheduler_on_started, scheduler_on_task, scheduler_totals, scheduler_validate)
 from covey.wire.protocol cimport NEEDS_CPU, RESOURCES, VALUE
 
 from covey.broker.records import BoardTotals, OrderKind, OrderRecord, Ruling, VerdictRecord
@@ -64,6 +63,7 @@ cdef class Board:
         limits.loss_limit = settings.loss_limit
         limits.credit_tasks = settings.credit_tasks
         limits.credit_bytes = settings.credit_bytes
+        limits.oom_limit = settings.oom_limit
         limits.slots_per_gpu = settings.slots_per_gpu
         limits.retry_wait_limit = settings.retry_wait_limit
         limits.seed = seed
@@ -150,6 +150,9 @@ cdef class Board:
         cdef uint64_t ticket = 0
         return (asker, ticket) if scheduler_find(self.scheduler, token, &asker, &ticket) else None
 
+    def may_starve(self, uint64_t token):
+        return scheduler_may_starve(self.scheduler, token)
+
     def decide(self, double now):
         scheduler_decide(self.scheduler, now)
 
@@ -180,7 +183,7 @@ cdef class Board:
         return BoardTotals(
             totals.waiting, totals.assigned, totals.running, totals.accepted, totals.ended, totals.stale,
             totals.retried, totals.crashes, totals.losses, totals.retracted, totals.given_back, totals.doers,
-            totals.askers, totals.decisions, tuple([totals.capacity[kind] for kind in range(RESOURCES)]))
+            totals.askers, totals.decisions, tuple([totals.capacity[kind] for kind in range(RESOURCES)]), totals.ooms)
 
     def feed(self, int32_t asker, uint64_t count, double now, *, int32_t function=0, int needs=NEEDS_CPU):
         """Tasks with tickets that count up, until `count` are taken or one is refused; how many were taken."""

@@ -20,14 +20,14 @@ from covey.broker.arrivals cimport (
     arrivals_judge_the_dead, arrivals_receive, arrivals_settle, arrivals_slot_died, arrivals_unreachable)
 from covey.broker.departures cimport departures_carry_out
 from covey.broker.desk cimport (
-    ANSWERED, ASKED_US, KILL_SLOT, LEAVE, SHARE_SOUGHT, UNKNOWN_TASK, Errand, desk_errand_done, desk_free, desk_init,
+    ANSWERED, ASKED_US, KILL_SLOT, LEAVE, SHARE_SOUGHT, UNKNOWN_TASK, WORK_BEGAN, Errand, desk_errand_done, desk_free, desk_init,
     desk_next_errand, desk_port_of, desk_say_bye, desk_stop_nodes, desk_stop_slots)
 from covey.broker.inquiries cimport inquiries_answer, inquiries_ask
 from covey.broker.peers cimport DOING, DYING, ROUTE_MAX, Peer, peers_find, peers_next_touched
 from covey.broker.relays cimport relays_drain, relays_leave, relays_next_time, relays_tell
 from covey.broker.returns cimport returns_purge
 from covey.broker.scheduler cimport (
-    Limits, Totals, scheduler_decide, scheduler_load, scheduler_next_time, scheduler_totals, scheduler_validate)
+    Limits, Totals, scheduler_decide, scheduler_load, scheduler_may_starve, scheduler_next_time, scheduler_totals, scheduler_validate)
 from covey.link.post cimport Letter, clock_now, letter_frames, queue_take
 from covey.link.wake cimport wake_drain, wake_free, wake_init, wake_ring
 from covey.wire.bale cimport Bale, Frame, bale_of_copies
@@ -51,6 +51,7 @@ cdef class Broker:
         limits.loss_limit = settings.loss_limit
         limits.credit_tasks = settings.credit_tasks
         limits.credit_bytes = settings.credit_bytes
+        limits.oom_limit = settings.oom_limit
         limits.slots_per_gpu = settings.slots_per_gpu
         limits.relay_quantum = settings.relay_quantum
         limits.retry_wait_limit = settings.retry_wait_limit
@@ -125,15 +126,33 @@ cdef class Broker:
     def expect_slot(self, uint32_t number, uint32_t pid):
         """The node has started this process; its HELLO will say so too, which is all that is needed."""
 
-    def slot_died(self, uint32_t pid, bint planned, str report, uint64_t token=UNKNOWN_TASK):
-        """The process of a slot has ended; `token` is the task that ran there (0: none, 1: unknown)."""
-        cdef bytes line = report.encode()
+    def slot_died(
+            self, uint32_t pid, bint planned, str report, uint64_t token=UNKNOWN_TASK, bint starved=False, uint64_t peak=0):
+        """The process of a slot has ended; `token` is the task that ran there (0: none, 1: unknown). `starved`: because
+        memory ran out. `peak`: the most bytes it had; 0: not known."""
+        cdef bytes line = (f"{report}\t{peak}" if peak else report).encode()
         cdef const char* text = line
         with nogil:
             self._take()
-            arrivals_slot_died(&self.desk, pid, token, text, clock_now())
+            arrivals_slot_died(&self.desk, pid, token, starved, text, clock_now())
             wake_ring(&self.loop_wake)
             PyThread_release_lock(self.lock)
+
+    def await_work(self):
+        """Asks for a "work" order when a slot of ours gets its next task; False, and none comes, if one has some now."""
+        cdef uint32_t running = 0
+        cdef uint32_t queued = 0
+        cdef bint idle = True
+        cdef uint32_t i
+        with nogil:
+            self._take()
+            for i in range(self.desk.peers.room):
+                if self.desk.peers.rows[i].state == DOING and not self.desk.peers.rows[i].relays:
+                    scheduler_load(self.desk.scheduler, self.desk.peers.rows[i].index, &running, &queued)
+                    idle = idle and running == 0
+            self.desk.awaited = idle
+            PyThread_release_lock(self.lock)
+        return idle
 
     def stop_slots(self):
         """Tells every slot to finish what it runs and leave."""
@@ -276,8 +295,8 @@ cdef class Broker:
 
     def take_orders(self):
         """What the keeper is to do: ("kill", pid, b""), ("setup", pid, the sealed error), ("leave", 0, b""), ("query", a
-        handle for `answer`, the text), ("answer", the number that `ask` gave, the text) or ("share", how much of a GPU some
-        task takes, in 1/10,000, b"")."""
+        handle for `answer`, the text), ("answer", the number that `ask` gave, the text), ("share", how much of a GPU some
+        task takes, in 1/10,000, b"") or ("work", 0, b""), once after `await_work`."""
         cdef Errand* errand
         cdef list orders = []
         with nogil:
@@ -297,6 +316,8 @@ cdef class Broker:
                 orders.append(("leave", 0, b""))
             elif errand.kind == SHARE_SOUGHT:
                 orders.append(("share", errand.pid, b""))
+            elif errand.kind == WORK_BEGAN:
+                orders.append(("work", 0, b""))
             elif errand.kind == ASKED_US:
                 orders.append(("query", _handle_of(errand.peer, errand.birth) << 32 | errand.serial, _text_of(errand)))
             elif errand.kind == ANSWERED:
@@ -327,7 +348,8 @@ cdef class Broker:
         return {
             "waiting": totals.waiting, "assigned": totals.assigned, "running": totals.running,
             "accepted": totals.accepted, "ended": totals.ended, "stale": totals.stale, "retried": totals.retried,
-            "crashes": totals.crashes, "losses": totals.losses, "retracted": totals.retracted, "doers": totals.doers - desk.dying,
+            "crashes": totals.crashes, "losses": totals.losses, "ooms": totals.ooms,
+            "retracted": totals.retracted, "doers": totals.doers - desk.dying,
             "askers": totals.askers, "decisions": totals.decisions, "functions": functions,
             "bodies_sent": desk.bodies_sent, "malformed": desk.malformed, "messages_in": desk.messages_in,
             "messages_out": desk.messages_out, "adopted": desk.adopted,
@@ -382,6 +404,15 @@ cdef class Broker:
         finally:
             PyThread_release_lock(self.lock)
         return found
+
+    def may_starve(self, uint64_t token):
+        """Whether what runs under the token would be tried again, should memory run out under it."""
+        cdef bint known
+        with nogil:
+            self._take()
+            known = scheduler_may_starve(self.desk.scheduler, token)
+            PyThread_release_lock(self.lock)
+        return known
 
     def validate(self):
         """0, or the number of the first invariant of the scheduler that does not hold."""

@@ -3,6 +3,7 @@
 
 Why each rule, in the order they are applied:
   * A suspect (slots died under it) gets a doer of its own, so that its next crash blames nobody else.
+  * A task under which memory ran out gets its whole machine, in its turn (solitude).
   * A doer with a place free takes whatever is next, the warmest first. Places of CPUs are given before those of
     GPUs, so that what any doer may do leaves the GPUs to what needs them; what only prefers a GPU gets one while
     nobody waits who has no other choice.

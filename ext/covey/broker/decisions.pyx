@@ -8,6 +8,7 @@ from covey.broker.doers cimport doer_ask, doer_bar, doer_settle, doer_take
 from covey.broker.endings cimport doer_unload, task_return, task_stop, task_withdraw
 from covey.broker.orders cimport ASSIGN, DISMISS, LEFT_LOST, Order
 from covey.broker.shares cimport share_charge, share_first, share_remove, share_waiting
+from covey.broker.solitude cimport solitude_begin, solitude_end, solitude_next_time, solitude_seek
 from covey.broker.tables cimport (
     BY_DEVICE, CONDEMNED, DEEP, DISMISSED, EMPTY, KINDS, LONE, MASKS, NOWHERE, PARTLY, PLACES,
     QUEUED, RELAYS, REST, RUNNING, SLICED, SOLO, STALLED,
@@ -282,6 +283,21 @@ cdef void _give_suspects(Scheduler* self, double now) noexcept nogil:
             doer_settle(self, n, False)
 
 
+cdef void _give_solitude(Scheduler* self, double now) noexcept nogil:
+    cdef Order* order
+    cdef int32_t doer = -1
+    cdef int32_t task = solitude_seek(self, &doer, now)
+    if task < 0 or doer < 0:
+        return
+    order = order_new(self, ASSIGN)
+    if order == NULL:
+        return
+    task_withdraw(self, task)
+    self.doers[doer].marks |= SOLO
+    solitude_begin(self, task)
+    _assign(self, task, doer, _estimate(self, self.tasks[task].function), order, now)
+
+
 # Places that are free and have nothing to come: neither waiting here nor on its way back.
 cdef int64_t _wanting(const Scheduler* self, int kind) noexcept nogil:
     cdef const Pool* pool = &self.pools[kind]
@@ -398,6 +414,8 @@ cdef void decisions_take(Scheduler* self, double now) noexcept nogil:
         self.paused += now - self.tick
     self.tick = now
     _judge(self, now)
+    if self.solitude:
+        solitude_end(self, now)
     if self.suspected or self.pools[CPU].reserved >= 0 or self.pools[GPU].reserved >= 0 or (
             self.pools[CPU_BESIDE].reserved >= 0 or self.pools[JOURNAL].reserved >= 0):
         _give_suspects(self, now)
@@ -405,6 +423,9 @@ cdef void decisions_take(Scheduler* self, double now) noexcept nogil:
         # Free places of every kind come before a queue behind anything.
         for n in range(KINDS):
             _give_places(self, _nth_kind(n), now)
+    if self.hungry.length or self.solitude:
+        _give_solitude(self, now)
+    if self.wanted:
         for n in range(KINDS):
             _give_ahead(self, _nth_kind(n), now)
     for there in range(KINDS):
@@ -443,6 +464,7 @@ cdef double decisions_next_time(Scheduler* self, double now) noexcept nogil:
     for kind in range(KINDS):
         if _wanting(self, kind) > 0:
             soonest = min(soonest, _next_retraction(self, kind))
+    soonest = min(soonest, solitude_next_time(self, now))
     # Only who looks often can tell a long silence of the others from one of its own.
     if self.limits.pause > 0 and 0 < self.limits.lease < INFINITY and self.doer_count > 0 and self.tick >= 0:
         soonest = min(soonest, self.tick + self.limits.pause * 0.5)

@@ -10,16 +10,16 @@ from libc.stdlib cimport calloc, realloc
 from libc.string cimport memcpy, memset, strdup, strlen
 
 from covey.broker.bodies cimport BodyRow
-from covey.broker.desk cimport NO_TASK, Blame, Desk, desk_cargo_done, desk_forget_blames, desk_kill, desk_name_of
+from covey.broker.desk cimport (
+    NO_TASK, WORK_BEGAN, Blame, Desk, desk_add_errand, desk_cargo_done, desk_forget_blames, desk_kill, desk_name_of)
 from covey.broker.peers cimport DOING, DYING, Peer, peers_close_batch, peers_record, peers_tell
 from covey.broker.relays cimport relays_on_drained
 from covey.broker.scheduler cimport (
     ASSIGN, BLAME, DISMISS, END, GIVE_BACK, KILL, LEFT_PLANNED, REVOKE, TAKE_BACK, Order, scheduler_next_order)
 from covey.wire.bale cimport Bale, bale_hold
 from covey.wire.protocol cimport (
-    ATTENDED, BROKEN, CANCEL, EXTRA, FORCE, FUNCTION, LOST, MAYBE_RAN, OUTCOMES, POISONED, RETRACT, RETRACTED, STOP, TASKS,
-    CancelRecord,
-    FunctionRecord, Header, OutcomeRecord, RetractedRecord, TaskRecord, TicketRecord)
+    ATTENDED, BROKEN, CANCEL, EXTRA, FORCE, FUNCTION, LOST, MAYBE_RAN, OUTCOMES, OUT_OF_MEMORY, POISONED, RETRACT, RETRACTED,
+    STOP, TASKS, CancelRecord, FunctionRecord, Header, OutcomeRecord, RetractedRecord, TaskRecord, TicketRecord)
 
 # The line of an attempt that raised. Its error is sealed, and was the slot's alone to read.
 cdef const char* RAISED = b"it raised an error, and was tried again\n"
@@ -66,6 +66,9 @@ cdef void _assign(Desk* self, const Order* order) noexcept nogil:
     cdef Bale* bale = <Bale*> order.cargo.bale
     cdef unsigned char* at
     cdef TaskRecord* task
+    if self.awaited and not row.relays:
+        self.awaited = False
+        desk_add_errand(self, WORK_BEGAN, 0, NULL)
     if <uint32_t> order.function >= row.known_room or not row.known[order.function]:
         _send_body(self, peer, order.function)
     if bale.count > 1:
@@ -125,7 +128,7 @@ cdef void departures_end(
     cdef Blame* blame = self.blames
     cdef size_t size = more_size
     cdef size_t back
-    if status not in (POISONED, LOST, BROKEN, MAYBE_RAN):
+    if status not in (POISONED, LOST, BROKEN, MAYBE_RAN, OUT_OF_MEMORY):
         raised = 0
     size += raised * strlen(RAISED)
     while blame != NULL:

@@ -32,6 +32,7 @@ cdef enum ErrandKind:
     ASKED_US = 4                    # an asker wants to know something
     ANSWERED = 5                    # a doer answers what we asked
     SHARE_SOUGHT = 6                # a task came that takes less of a GPU than any before
+    WORK_BEGAN = 7                  # a slot got a task, after the keeper had asked to be told
 
 cdef struct Errand:                 # for the keeper
     Errand* next
@@ -102,6 +103,7 @@ cdef struct Desk:
     uint32_t dying
     bint silent                     # some node was given up and is not forgotten yet
     bint closing
+    bint awaited                    # the keeper wants to be told when a slot gets a task
     bint shared                     # many use this loop: only who was dialled by it may end it
     uint32_t questions              # of ours, so far
     uint64_t turned_away            # HELLOs refused

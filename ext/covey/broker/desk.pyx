@@ -9,6 +9,7 @@ from covey.broker.peers cimport ASKING, DOING, GREETING, Peer, peers_free, peers
 from covey.broker.scheduler cimport (
     Order, scheduler_free, scheduler_new, scheduler_next_order, scheduler_on_asker_held,
     scheduler_on_asker_left, scheduler_on_function_forgotten)
+from covey.link.transit cimport transit_bytes
 from covey.wire.bale cimport bale_drop, bale_hold
 from covey.wire.protocol cimport BYE, FORGET, MAX_RECORDS, PLANNED, STOP, WHOLE_SHARE, ForgetRecord, RefuseRecord, TaskRecord
 
@@ -79,7 +80,8 @@ cdef uint64_t desk_name_of(const Desk* self, const Cargo* cargo, uint64_t token)
 
 cdef bint desk_weigh(Desk* self, int32_t peer) noexcept nogil:
     cdef Peer* row = &self.peers.rows[peer]
-    if row.state != ASKING or row.held == (row.outbox.bytes > (self.outbox_bytes >> row.held)):
+    cdef uint64_t bytes = row.outbox.bytes + transit_bytes(&row.transit)
+    if row.state != ASKING or row.held == (bytes > (self.outbox_bytes >> row.held)):
         return False
     row.held = not row.held
     scheduler_on_asker_held(self.scheduler, row.index, row.held)

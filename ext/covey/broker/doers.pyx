@@ -8,7 +8,7 @@ from covey.broker.tables cimport (
     ASKED, BEGUN, BY_DEVICE, BY_SHARE, CONDEMNED, CONFIRMED, DEEP, DISMISSED, DRAINING, EMPTY, GHOST, KEEPING,
     LONE, NOWHERE, PARTLY, QUEUED, RELAYS,
     RUNNING, SHRUNK, SINGLE, SLICED, SOLO, STALLED, STAYS, TICKS_A_SECOND, TIMED, TIMEOUT, DoerRow, Pool, TaskRow,
-    links_push_back,
+    kept_out, links_push_back,
     links_push_front, links_remove, order_new, task_free, tasks_push_back, tasks_push_front, tasks_remove, token_of,
     units_of)
 from covey.wire.protocol cimport WHOLE_SHARE
@@ -105,6 +105,8 @@ cdef void doer_drop(Scheduler* self, int32_t task, double now) noexcept nogil:
         self.askers[row.asker].assigned -= 1
     if holder.assigned == 0:
         holder.marks &= <uint8_t> ~SOLO
+    if self.loner == task:
+        self.loner = -1
     row.doer = -1
 
 
@@ -248,7 +250,7 @@ cdef int _place_by_units(const Scheduler* self, const DoerRow* row) noexcept nog
 
 
 cdef inline int _place_of(const Scheduler* self, const DoerRow* row, int32_t doer) noexcept nogil:
-    if row.marks & (DRAINING | CONDEMNED | SOLO) or self.pools[row.kind].reserved == doer:
+    if row.marks & (DRAINING | CONDEMNED | SOLO) or self.pools[row.kind].reserved == doer or kept_out(self, row):
         return NOWHERE
     if row.singles and not row.marks & RELAYS:
         # Its outcome would wait in the slot for that of the next, and be lost with it: then nobody could tell.

@@ -4,14 +4,14 @@ from libc.stdint cimport uint8_t, uint16_t, uint64_t
 
 from covey.broker.agenda cimport agenda_put, task_stamp
 from covey.broker.doers cimport doer_ask, doer_bar, doer_drop, doer_haunt, doer_settle
-from covey.broker.orders cimport BLAME, END, GIVE_BACK, KILL, LEFT_CRASHED, LEFT_LOST, LEFT_PLANNED, REVOKE, Order
+from covey.broker.orders cimport BLAME, END, GIVE_BACK, KILL, LEFT_CRASHED, LEFT_LOST, LEFT_OOM, LEFT_PLANNED, REVOKE, Order
 from covey.broker.shares cimport share_add, share_charge, share_remove
 from covey.broker.tables cimport (
-    ASKED, BEGUN, CONDEMNED, CONFIRMED, GHOST, QUEUED, RELAYS, REST, RESTING, RUNNING, SINGLE, SPLITS, SUSPECT, WANTED,
-    DoerRow, List, TaskRow, TryRow, raised_by, try_of,
+    ASKED, BEGUN, CONDEMNED, CONFIRMED, GHOST, HUNGRY, QUEUED, RELAYS, REST, RESTING, RUNNING, SINGLE, SPLITS, SUSPECT,
+    WANTED, DoerRow, List, TaskRow, TryRow, hunger_grow, raised_by, try_of,
     flags_of, order_new, task_free, tasks_push_back, tasks_remove, token_of)
 from covey.broker.tickets cimport ticket_remove
-from covey.wire.protocol cimport BROKEN, LOST, MAYBE_RAN, POISONED
+from covey.wire.protocol cimport BROKEN, LOST, MAYBE_RAN, OUT_OF_MEMORY, POISONED
 
 cdef enum:
     SUSPECT_FROM = 2            # crashes after which a task may not share a doer
@@ -81,7 +81,10 @@ cdef void task_give_back(Scheduler* self, int32_t task) noexcept nogil:
 cdef void task_withdraw(Scheduler* self, int32_t task) noexcept nogil:
     cdef List* suspects
     cdef int needs
-    if self.tasks[task].state == SUSPECT:
+    if self.tasks[task].state == SUSPECT and self.tasks[task].marks & HUNGRY:
+        tasks_remove(self.tasks, &self.hungry.head, &self.hungry.tail, task)
+        self.hungry.length -= 1
+    elif self.tasks[task].state == SUSPECT:
         needs = self.tasks[task].needs
         suspects = &self.lines[needs].suspects
         tasks_remove(self.tasks, &suspects.head, &suspects.tail, task)
@@ -98,6 +101,11 @@ cdef void task_withdraw(Scheduler* self, int32_t task) noexcept nogil:
 cdef int task_wait(Scheduler* self, int32_t task, bint front) noexcept nogil:
     cdef TaskRow* row = &self.tasks[task]
     cdef List* suspects
+    if row.marks & HUNGRY:
+        tasks_push_back(self.tasks, &self.hungry.head, &self.hungry.tail, task)
+        self.hungry.length += 1
+        row.state = SUSPECT
+        return 0
     if row.crashes < SUSPECT_FROM:
         return share_add(self, task, front)
     suspects = &self.lines[row.needs].suspects
@@ -187,12 +195,22 @@ cdef void task_stop(Scheduler* self, int32_t task, int status, double now) noexc
 cdef void _blame(Scheduler* self, int32_t task, int why) noexcept nogil:
     cdef TaskRow* row = &self.tasks[task]
     cdef uint8_t before = row.crashes
+    cdef bint first
     if why == LEFT_CRASHED:
         row.crashes += row.crashes < 255
         if before == 0 and row.marks & SPLITS:
             task_end(self, task, BROKEN, False)
         elif row.crashes >= self.limits.crash_limit:
             task_end(self, task, POISONED, False)
+        else:
+            task_return(self, task)
+            return
+    elif why == LEFT_OOM:
+        first = row.crashes == 0 and not row.marks & HUNGRY
+        if first and row.marks & SPLITS:
+            task_end(self, task, BROKEN, False)
+        elif hunger_grow(self, task) > self.limits.oom_limit:
+            task_end(self, task, OUT_OF_MEMORY, False)
         else:
             task_return(self, task)
             return
@@ -223,12 +241,14 @@ cdef void doer_unload(Scheduler* self, int32_t doer, int why, double now) noexce
     cdef int32_t at = holder.head
     cdef int32_t before
     cdef int state
-    if why == LEFT_CRASHED and holder.marks & RELAYS:
+    if (why == LEFT_CRASHED or why == LEFT_OOM) and holder.marks & RELAYS:
         # The end of a loop is no crash of what its slots ran.
         why = LEFT_LOST
-    blaming = why == LEFT_CRASHED or why == LEFT_LOST
+    blaming = why == LEFT_CRASHED or why == LEFT_OOM or why == LEFT_LOST
     if why == LEFT_CRASHED:
         self.crashes += 1
+    elif why == LEFT_OOM:
+        self.ooms += 1
     while at >= 0:
         if (blaming and self.tasks[at].state == RUNNING) or _spent(&self.tasks[at], holder, why):
             order = _order_about(self, BLAME, at)

@@ -38,6 +38,7 @@ cdef void _forget_what_waits(Scheduler* self, int32_t asker) noexcept nogil:
             task_free(self, at)
         _forget_those_of(self, self.lines[mask].suspects.head, asker)
     _forget_those_of(self, self.resting.head, asker)
+    _forget_those_of(self, self.hungry.head, asker)
 
 
 cdef void _forget_what_is_out(Scheduler* self, int32_t asker, bint all, double now) noexcept nogil:

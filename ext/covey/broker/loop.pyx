@@ -28,9 +28,9 @@ from covey.broker.scheduler cimport scheduler_has_waiting
 from covey.link.dial cimport DIALLING, NOTHING_NEW, OPENED, RESTING, CurveKeys, Dial, dial_end, dial_redirect
 from covey.link.libzmq cimport (
     ZMQ_LAST_ENDPOINT, ZMQ_LINGER, ZMQ_RCVHWM, ZMQ_ROUTER, ZMQ_ROUTER_MANDATORY, ZMQ_SNDHWM, libzmq_raise, the_context, zmq)
-from covey.link.pieces cimport letter_cut, letter_is_large
 from covey.link.post cimport (
     LATER, NOBODY, SENT, Letter, bale_receive, bale_user, clock_now, letter_free, letter_send, queue_put_back, queue_take)
+from covey.link.transit cimport letter_is_large, transit_begin, transit_holds_back, transit_next, transit_put_back
 from covey.link.wake cimport ASLEEP, EAGER, wake_ring
 from covey.link.zap cimport ALLOWED_MAX, KEY_BYTES, USER_MAX
 from covey.wire.bale cimport Bale, bale_drop
@@ -327,7 +327,7 @@ cdef class Loop(Broker):
         cdef int posted
         while peer >= 0:
             row = &self.desk.peers.rows[peer]
-            posted = self._send_to(row)
+            posted = self._send_to(row, now)
             if posted == LATER:
                 # Touched again, but only after this round.
                 row.touched = True
@@ -343,28 +343,36 @@ cdef class Loop(Broker):
         self.desk.peers.touched = held
         return patience
 
-    cdef int _send_to(self, Peer* row) noexcept nogil:
+    cdef int _send_to(self, Peer* row, double now) noexcept nogil:
         cdef uint32_t port = desk_port_of(row)
         cdef void* socket = ports_socket(&self.ports, port)
         cdef const uint8_t* route = &row.route[2] if row.route_size > 2 else NULL
         cdef Letter* letter
-        cdef Letter* cut
+        cdef bint held
         cdef int posted
-        while row.outbox.head != NULL:
+        while True:
             letter = queue_take(&row.outbox)
-            if ports_cuts(&self.ports, port) and letter_is_large(letter):
-                cut = letter_cut(letter)
-                letter = cut if cut != NULL else letter
+            held = letter == NULL
+            if held:
+                # Small letters first: pieces are many.
+                letter = transit_next(&row.transit, now)
+                if letter == NULL:
+                    return SENT
+            elif ports_cuts(&self.ports, port) and (
+                    transit_holds_back(&row.transit, letter)
+                    or (letter_is_large(letter) and transit_begin(&row.transit, letter) == 0)):
+                continue
             posted = letter_send(letter, socket, route, row.route_size - 2) if socket != NULL else NOBODY
             ports_look(&self.ports, port)
-            if posted == LATER:
+            if posted == LATER and held:
+                transit_put_back(&row.transit, letter)
+            elif posted == LATER:
                 queue_put_back(&row.outbox, letter)
             elif posted != SENT:
                 letter_free(letter)
             if posted != SENT:
                 return posted
             self.desk.messages_out += 1
-        return SENT
 
     cdef void _close(self):
         cdef void* home

@@ -29,6 +29,7 @@ cdef struct Limits:
     uint32_t loss_limit         # doers that may be lost under a task
     uint32_t credit_tasks       # an asker may have so many tasks unfinished
     uint64_t credit_bytes       # and so many bytes
+    uint32_t oom_limit          # times that a task is tried again after memory ran out under it
     uint32_t slots_per_gpu      # tasks that a loop is believed to run at once on a GPU, however little each takes
     double retry_wait_limit     # a task that raised rests no longer than this, or than its first rest at most
     uint64_t seed               # of how long each rests
@@ -39,6 +40,7 @@ cdef enum Leaving:
     LEFT_CRASHED = 1            # the slot died: what ran is blamed, what waited is not
     LEFT_LOST = 2               # the machine or the link is gone: loss count of what ran
     LEFT_KILLED = 3             # we killed it (timeout, forced cancel): only the task meant is concerned
+    LEFT_OOM = 4                # memory ran out, and the slot was ended for it: what ran is tried again, alone on its machine
 
 # What on_task says of a task that it does not take.
 cdef enum Refusal:
@@ -109,3 +111,4 @@ cdef struct Totals:
     uint64_t askers
     uint64_t decisions          # assignments, ever
     uint64_t capacity[RESOURCES]    # tasks of each kind that are run at once, by doers that may get any
+    uint64_t ooms

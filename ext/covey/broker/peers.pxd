@@ -7,7 +7,9 @@ Not thread-safe. Ownership: a row owns everything it points to; `peer_remove` en
 """
 from libc.stdint cimport int32_t, uint8_t, uint32_t, uint64_t
 from covey.broker.catalogue cimport Catalogue
+from covey.link.pieces cimport Pieces
 from covey.link.post cimport Letter, LetterQueue
+from covey.link.transit cimport Transit
 from covey.wire.bale cimport Bale
 from covey.wire.buffer cimport Buffer
 from covey.wire.protocol cimport RESOURCES
@@ -58,11 +60,14 @@ cdef struct Peer:
     bint lost                       # DYING: the socket cannot reach it, and nobody has said why
     bint silent                     # a node that was given up
     bint killed                     # we had it killed: nobody there is to blame for its death
+    bint starved                    # DYING: it was ended because memory ran out
     char* report                    # DYING: how it died, one line
     Buffer batch                    # records of `batch_kind` not yet made a letter
     uint32_t batch_count
     int batch_kind
     LetterQueue outbox
+    Transit transit                 # to it, in pieces
+    Pieces pieces                   # from it
     bint touched
     int32_t next_touched            # in the list of peers that have something to send
     Catalogue functions             # asker: its number → our index

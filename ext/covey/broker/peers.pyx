@@ -4,7 +4,9 @@ from libc.stdlib cimport calloc, free, realloc
 from libc.string cimport memcmp, memcpy, memset
 
 from covey.broker.catalogue cimport catalogue_free
+from covey.link.pieces cimport pieces_clear
 from covey.link.post cimport head_close, head_open, letter_of, queue_clear, queue_put
+from covey.link.transit cimport transit_clear
 from covey.wire.bale cimport bale_drop
 from covey.wire.buffer cimport buffer_free, buffer_init, buffer_put, buffer_reserve
 from covey.wire.protocol cimport BATCH_BYTES, MAX_RECORDS, RESOURCES
@@ -33,6 +35,8 @@ cdef int peers_init(PeerTable* self) noexcept nogil:
 
 cdef void _clear(Peer* peer) noexcept nogil:
     queue_clear(&peer.outbox)
+    transit_clear(&peer.transit)
+    pieces_clear(&peer.pieces)
     buffer_free(&peer.batch)
     catalogue_free(&peer.functions)
     free(peer.known)

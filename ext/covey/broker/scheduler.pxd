@@ -15,7 +15,7 @@ all of this. Not thread-safe: one thread at a time, and none of it needs the GIL
 from libc.stdint cimport int16_t, int32_t, uint8_t, uint16_t, uint32_t, uint64_t
 
 from covey.broker.orders cimport (
-    AGAIN, ACCEPTED, ASSIGN, BLAME, DISMISS, DUPLICATE, END, GIVE_BACK, KILL, LEFT_CRASHED, LEFT_KILLED, LEFT_LOST, LEFT_PLANNED,
+    AGAIN, ACCEPTED, ASSIGN, BLAME, DISMISS, DUPLICATE, END, GIVE_BACK, KILL, LEFT_CRASHED, LEFT_KILLED, LEFT_LOST, LEFT_OOM, LEFT_PLANNED,
     NO_MEMORY, NO_SUCH, OVER_CREDIT, REVOKE, STALE, TAKE_BACK,
     Cargo, Leaving, Limits, Order, OrderKind, Refusal, Ruling, Totals, Verdict)
 from covey.broker.tables cimport Scheduler
@@ -75,6 +75,9 @@ cdef int scheduler_on_cancel(Scheduler* self, int32_t asker, uint64_t ticket, bi
 cdef int scheduler_on_retract(Scheduler* self, int32_t asker, uint64_t ticket, double now) noexcept nogil
 # Whose a token is (for OUTPUT and STARTED): 1 and the asker and ticket, or 0.
 cdef int scheduler_find(Scheduler* self, uint64_t token, int32_t* asker, uint64_t* ticket) noexcept nogil
+
+# Whether what runs under the token would be tried again if memory ran out under it now.
+cdef bint scheduler_may_starve(const Scheduler* self, uint64_t token) noexcept nogil
 
 # The doer that has an asker's task now, or -1; `token` is the task's name there.
 cdef int32_t scheduler_where(const Scheduler* self, int32_t asker, uint64_t ticket, uint64_t* token) noexcept nogil

@@ -4,6 +4,7 @@
     fact ─→ scheduler_on_…  ─→ tables ─→ scheduler_decide ─→ orders
               │                             │
               ├ tickets   who calls it what ├ shares    whose turn it is
+              ├ leavers   who asks no more  ├ solitude  who has the machine
               └ endings   who is told       └ doers     who has a place
 
 A token names an attempt: the row, its birth, the attempt. Any attempt of a task that is not ended may bring
@@ -28,8 +29,8 @@ from covey.broker.tables cimport (
     CONFIRMED, DISMISSED, DRAINING, FREE, GHOST, KEEPING, KINDS, LEASE, LONGEST, MASKS, QUEUED, RELAYS, RUNNING,
     SHRUNK, SINGLE, SPLITS, STALLED, SUSPECT, TICKS_A_SECOND, WAITING, WANTED,
     AskerRow, DoerRow, FunctionRow, TaskRow, asker_free, asker_known, asker_new,
-    device_row, doer_free, doer_known, doer_new, function_row, has_rests, order_new, raised_by, steady, tables_free, tables_new,
-    task_free, task_new, task_of, token_of, try_note, try_of)
+    device_row, doer_free, doer_known, doer_new, function_row, has_rests, hunger_of, order_new, raised_by, steady, tables_free,
+    tables_new, task_free, task_new, task_of, token_of, try_note, try_of)
 from covey.broker.tickets cimport ticket_add, ticket_find
 from covey.broker.validate cimport validate
 from covey.wire.protocol cimport CANCELLED, ERROR, GPU, ONCE, SPLITTABLE, VALUE, WHOLE_SHARE
@@ -451,6 +452,14 @@ cdef int scheduler_find(Scheduler* self, uint64_t token, int32_t* asker, uint64_
     return 1
 
 
+cdef bint scheduler_may_starve(const Scheduler* self, uint64_t token) noexcept nogil:
+    cdef int32_t task = task_of(self, token)
+    # What must run only once is over when its slot is, and of one who is away nothing is tried again.
+    return (
+        task >= 0 and self.tasks[task].state == RUNNING and not self.tasks[task].marks & SINGLE
+        and not self.askers[self.tasks[task].asker].away and hunger_of(self, task) < self.limits.oom_limit)
+
+
 cdef int32_t scheduler_where(const Scheduler* self, int32_t asker, uint64_t ticket, uint64_t* token) noexcept nogil:
     cdef int32_t task = ticket_find(self, asker, ticket) if asker_known(self, asker) else -1
     if task < 0 or self.tasks[task].doer < 0:
@@ -500,7 +509,7 @@ cdef bint scheduler_next_order(Scheduler* self, Order* order) noexcept nogil:
 
 
 cdef bint scheduler_has_waiting(const Scheduler* self) noexcept nogil:
-    return (self.wanted | self.suspected) != 0
+    return (self.wanted | self.suspected) != 0 or self.hungry.length != 0
 
 
 cdef uint64_t scheduler_capacity(const Scheduler* self, int kind) noexcept nogil:
@@ -519,7 +528,7 @@ cdef void scheduler_totals(Scheduler* self, Totals* totals) noexcept nogil:
     cdef uint32_t i
     cdef int k
     memset(totals, 0, sizeof(Totals))
-    totals.waiting = self.resting.length
+    totals.waiting = self.resting.length + self.hungry.length
     for k in range(MASKS):
         totals.waiting += self.lines[k].waiting + self.lines[k].suspects.length
     for k in range(KINDS):
@@ -535,6 +544,7 @@ cdef void scheduler_totals(Scheduler* self, Totals* totals) noexcept nogil:
     totals.retried = self.retried
     totals.crashes = self.crashes
     totals.losses = self.losses
+    totals.ooms = self.ooms
     totals.retracted = self.retracted
     totals.given_back = self.given_back
     totals.doers = self.doer_count

@@ -9,6 +9,7 @@ May not know: what a good decision is. Lists here have an order, but no meaning.
 
     a task stands in   a lane of its asker (shares)     WAITING
                        the suspects of its needs        SUSPECT
+                       the hungry                       SUSPECT
                        the list of those that rest      RESTING
                        the queue of a doer (doers)      RUNNING or GHOST, then QUEUED behind them
     a doer stands in   one of its pool's places         EMPTY, PARTLY, LONE, DEEP, or NOWHERE
@@ -34,7 +35,7 @@ cdef enum:
 cdef enum:
     FREE = 0
     WAITING = 1
-    SUSPECT = 2                 # waits for a doer of its own, because slots died under it
+    SUSPECT = 2                 # waits for a doer of its own, because slots died under it, or for its whole machine
     RESTING = 3                 # raised, and is not to be tried again yet; the agenda has an entry for it
     QUEUED = 4                  # at a doer, believed to wait there
     RUNNING = 5                 # at a doer, believed to run
@@ -49,7 +50,8 @@ cdef enum:
     WANTED = 8                  # its asker wants it back, and has no answer yet; such a task is ASKED
     SINGLE = 32                 # the task's ONCE flag; stays, too
     BEGUN = 64                  # SINGLE, and its doer has begun it, or nobody can tell, whatever it is believed to do there
-    STAYS = 48                  # the marks that are the task's and not the attempt's
+    HUNGRY = 128                # memory ran out under it: it is to run alone on its machine; stays, too
+    STAYS = 16 | 32 | 128       # the marks that are the task's and not the attempt's
 
 # Marks of a doer.
 cdef enum:
@@ -67,6 +69,12 @@ cdef enum:
     WHOLLY = 0                  # each task takes one
     BY_SHARE = 1                # a loop's GPUs: a task takes its share of one
     BY_DEVICE = 2               # a slot on a GPU that has others: one task at a time, and the shares of all on it are bounded
+
+# Whether the machine is kept for one task.
+cdef enum:
+    CROWDED = 0                 # no
+    EMPTYING = 1                # no slot of ours gets anything, because all of them are to be idle
+    ALONE = 2                   # one has a task that memory ran out under, the others still get nothing
 
 # Place of a doer.
 cdef enum:
@@ -103,11 +111,13 @@ cdef struct TaskRow:
     uint8_t needs               # mask of the kinds of doers that will do; never 0
     uint16_t share              # of a GPU, as in TaskRecord
 
-# Of a task that came with retries, beside its row: most tasks have none, and should not be larger for them.
+# Of a task that came with retries, or under which memory ran out, beside its row: most tasks have neither, and should not
+# be larger for them.
 cdef struct TryRow:
     uint32_t birth              # of the task's row; another one's is out of date
     uint32_t wait_ms            # as in TaskRecord
     uint8_t raised              # how many retries were used
+    uint8_t hunger              # times that memory ran out under it
 
 cdef struct List:
     int32_t head                # -1: empty
@@ -258,6 +268,10 @@ cdef struct Scheduler:
     List resting
     uint16_t wanted             # a bit for each mask in whose lanes something waits
     uint16_t suspected          # and in whose suspects
+    List hungry                 # what is to run alone on this machine, because memory ran out under it
+    int32_t loner               # of those, the one that a slot has now; -1
+    uint8_t solitude            # CROWDED, EMPTYING, ALONE
+    double haunted_from         # since when that may wait for what was cancelled; infinity: it does not
     # The agenda: a binary heap; entries may be out of date, and are checked when they are due.
     Due* dues
     uint32_t due_room
@@ -277,6 +291,7 @@ cdef struct Scheduler:
     uint64_t losses
     uint64_t retracted
     uint64_t given_back
+    uint64_t ooms
     uint64_t decisions
 
 cdef Scheduler* tables_new(const Limits* limits) noexcept nogil
@@ -286,6 +301,8 @@ cdef int32_t task_new(Scheduler* self) noexcept nogil
 cdef void task_free(Scheduler* self, int32_t task) noexcept nogil
 # Notes down that the task has retries. -1 when memory is out.
 cdef int try_note(Scheduler* self, int32_t task, uint32_t wait_ms) noexcept nogil
+# Memory ran out under it once more; how often that makes. More than any limit when there is none left to count it.
+cdef uint32_t hunger_grow(Scheduler* self, int32_t task) noexcept nogil
 cdef int32_t doer_new(Scheduler* self) noexcept nogil
 cdef void doer_free(Scheduler* self, int32_t doer) noexcept nogil
 cdef int32_t asker_new(Scheduler* self) noexcept nogil
@@ -312,7 +329,11 @@ cdef inline int32_t task_of(const Scheduler* self, uint64_t token) noexcept nogi
         return -1
     return <int32_t> task
 
-# What is known of the task's retries; NULL if it came with none.
+# Whether a doer gets nothing because the machine is kept for one task. What a loop has is on another machine.
+cdef inline bint kept_out(const Scheduler* self, const DoerRow* row) noexcept nogil:
+    return self.solitude != CROWDED and not row.marks & RELAYS
+
+# What is known of the task beside its row; NULL if nothing is.
 cdef inline TryRow* try_of(const Scheduler* self, int32_t task) noexcept nogil:
     if <uint32_t> task >= self.try_room or self.tries[task].birth != self.tasks[task].birth:
         return NULL
@@ -322,6 +343,11 @@ cdef inline TryRow* try_of(const Scheduler* self, int32_t task) noexcept nogil:
 cdef inline uint8_t raised_by(const Scheduler* self, int32_t task) noexcept nogil:
     cdef const TryRow* tries = try_of(self, task)
     return tries.raised if tries != NULL else 0
+
+# How often memory ran out under it.
+cdef inline uint32_t hunger_of(const Scheduler* self, int32_t task) noexcept nogil:
+    cdef const TryRow* tries = try_of(self, task)
+    return tries.hunger if tries != NULL else 0
 
 # Whether it rests before it is tried again.
 cdef inline bint has_rests(const Scheduler* self, int32_t task) noexcept nogil:

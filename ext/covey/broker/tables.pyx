@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """See tables.pxd, the contents page."""
+from libc.stdint cimport UINT32_MAX
 from libc.stdlib cimport calloc, free, malloc, realloc
 from libc.string cimport memset
 
@@ -69,6 +70,8 @@ cdef Scheduler* tables_new(const Limits* limits) noexcept nogil:
     self.doer_free = -1
     self.asker_free = -1
     self.tick = -1.0
+    self.loner = -1
+    _list_init(&self.hungry)
     _list_init(&self.resting)
     for i in range(MASKS):
         _list_init(&self.lines[i].suspects)
@@ -155,7 +158,16 @@ cdef int try_note(Scheduler* self, int32_t task, uint32_t wait_ms) noexcept nogi
     self.tries[task].birth = self.tasks[task].birth
     self.tries[task].wait_ms = wait_ms
     self.tries[task].raised = 0
+    self.tries[task].hunger = 0
     return 0
+
+
+cdef uint32_t hunger_grow(Scheduler* self, int32_t task) noexcept nogil:
+    self.tasks[task].marks |= HUNGRY
+    if try_of(self, task) == NULL and try_note(self, task, 0) < 0:
+        return UINT32_MAX
+    self.tries[task].hunger += self.tries[task].hunger < 255
+    return self.tries[task].hunger
 
 
 cdef int32_t doer_new(Scheduler* self) noexcept nogil:

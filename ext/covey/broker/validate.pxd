@@ -29,4 +29,5 @@ from covey.broker.tables cimport Scheduler
 #   18  a kind's capacity is the sum over the doers that may get something; a device counts once
 #   19  the shares of what runs on a device, or at a loop's GPUs, are counted exactly, and are no more than there is
 #   20  who is away has nothing but tasks at doers, none of them wanted back; they are counted
+#   21  the hungry are linked both ways, counted, and all of them have hungered; who is alone is the only one wanted that a slot has
 cdef int validate(const Scheduler* self) noexcept nogil

@@ -4,9 +4,10 @@ from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t
 
 from covey.broker.agenda cimport task_stamp
 from covey.broker.tables cimport (
-    ASKED, BEGUN, BY_DEVICE, BY_SHARE, CONDEMNED, DEEP, DRAINING, EMPTY, FREE, GHOST, KEEPING, KINDS, LEASE, LONE, MASKS, NOWHERE,
-    PARTLY, PLACES, QUEUED, RELAYS, REST, RESTING, SHRUNK, SINGLE, SLICED, SOLO, STALLED, STAYS, SUSPECT, TIMED, TIMEOUT,
-    WAITING, WANTED, AskerRow, DoerRow, Device, Due, Lane, Line, List, Pool, Share, TaskRow, asker_known, doer_known, has_rests, units_of)
+    ALONE, ASKED, BEGUN, BY_DEVICE, BY_SHARE, CONDEMNED, DEEP, DRAINING, EMPTY, FREE, GHOST, HUNGRY, KEEPING, KINDS, LEASE,
+    LONE, MASKS, NOWHERE, PARTLY, PLACES, QUEUED, RELAYS, REST, RESTING, SHRUNK, SINGLE, SLICED, SOLO, STALLED, STAYS, SUSPECT,
+    TIMED, TIMEOUT, WAITING, WANTED, AskerRow, DoerRow, Device, Due, Lane, Line, List, Pool, Share, TaskRow, asker_known,
+    doer_known, has_rests, kept_out, try_of, units_of)
 from covey.wire.protocol cimport GPU, WHOLE_SHARE
 from covey.broker.tickets cimport ticket_count, ticket_find
 
@@ -57,6 +58,8 @@ cdef int _tasks(const Scheduler* self) noexcept nogil:
             return 17
         if row.marks & BEGUN and not row.marks & SINGLE:
             return 17
+        if row.marks & HUNGRY and try_of(self, <int32_t> i) == NULL:
+            return 21
         timed += (row.marks & TIMED) != 0
         if row.state != GHOST:
             filed += 1
@@ -233,7 +236,7 @@ cdef bint _stands(const Scheduler* self, int32_t doer) noexcept nogil:
     cdef uint64_t left
     cdef bint barred = (
         row.marks & (DRAINING | CONDEMNED | SOLO) != 0 or row.capacity == 0 or self.pools[row.kind].reserved == doer
-        or (row.singles > 0 and not row.marks & RELAYS))
+        or kept_out(self, row) or (row.singles > 0 and not row.marks & RELAYS))
     if barred:
         return row.place == NOWHERE
     if row.counting == BY_DEVICE:
@@ -412,6 +415,34 @@ cdef int _devices(const Scheduler* self) noexcept nogil:
     return 0
 
 
+# Those who wait for the whole machine, and the one that has it.
+cdef int _solitude(const Scheduler* self, uint64_t* placed) noexcept nogil:
+    cdef uint32_t count = 0
+    cdef uint32_t i
+    cdef int32_t before = -1
+    cdef int32_t at = self.hungry.head
+    while at >= 0:
+        if count > self.task_count or self.tasks[at].prev != before:
+            return 21
+        if self.tasks[at].state != SUSPECT or not self.tasks[at].marks & HUNGRY:
+            return 21
+        count += 1
+        before = at
+        at = self.tasks[at].next
+    if before != self.hungry.tail or count != self.hungry.length:
+        return 21
+    placed[0] += count
+    if self.loner < 0:
+        return 0
+    if self.solitude != ALONE or not self.tasks[self.loner].marks & HUNGRY:
+        return 21
+    for i in range(self.doer_used):
+        if self.doers[i].alive and not self.doers[i].marks & RELAYS and self.doers[i].assigned > self.doers[i].ghosts and (
+                self.tasks[self.loner].doer != <int32_t> i or self.doers[i].assigned != 1):
+            return 21
+    return 0
+
+
 cdef int validate(const Scheduler* self) noexcept nogil:
     cdef uint64_t placed = 0
     cdef uint32_t i
@@ -427,6 +458,9 @@ cdef int validate(const Scheduler* self) noexcept nogil:
         wrong = _line(self, k, &placed)
         if wrong:
             return wrong
+    wrong = _solitude(self, &placed)
+    if wrong:
+        return wrong
     for k in range(KINDS):
         wrong = _pool(self, k)
         if wrong:

@@ -26,7 +26,8 @@ from covey.link.post cimport Letter, letter_frames
 from covey.link.wake cimport wake_drain
 from covey.wire.bale cimport Bale, bale_drop, bale_of_buffers, bale_views
 from covey.wire.protocol cimport (
-    BROKEN, BYE, CANCELLED as WAS_CANCELLED, ERROR, LOG, LOST, MAYBE_RAN, NOTE, OUTCOMES, OUTPUT, POISONED, REFUSE, STARTED,
+    BROKEN, BYE, CANCELLED as WAS_CANCELLED, ERROR, LOG, LOST, MAYBE_RAN, NOTE, OUTCOMES, OUTPUT, OUT_OF_MEMORY, POISONED,
+    REFUSE, STARTED,
     TIMED_OUT, VALUE, Header, NoteRecord, OutcomeRecord, OutputRecord, RefuseRecord, TicketRecord)
 
 
@@ -410,17 +411,34 @@ cdef object _opened(FutureCore future, bytes sealed):
     return open_error(sealed, _label(future), max(1, future.tries))
 
 
+cdef tuple _attempts(bytes payload):
+    """The lines of a payload, and the most memory that any of them tells of; None: none does."""
+    cdef list lines = []
+    cdef object peak = None
+    for line in payload.decode(errors="replace").splitlines():
+        said, _, had = line.rpartition("\t")
+        # Nineteen digits are more than anybody has; Python refuses to read a number of thousands.
+        if said and had.isdecimal() and len(had) < 20:
+            peak = max(peak or 0, int(had))
+        else:
+            said = line
+        lines.append(said)
+    return tuple(lines), peak
+
+
 cdef object _failure(FutureCore future, int status, bytes payload):
     """The exception for an outcome that is not a value."""
     from covey import errors
 
     if status == ERROR:
         return _opened(future, payload)
-    lines = tuple(payload.decode(errors="replace").splitlines())
+    lines, peak = _attempts(payload)
     if status == BROKEN:
         return errors.BundleBroken(lines)
     if status == POISONED:
-        return errors.PoisonTask(_label(future), lines)
+        return errors.PoisonTask(_label(future), lines, False, peak)
+    if status == OUT_OF_MEMORY:
+        return errors.WorkerDied(_label(future), lines, True, peak)
     if status == LOST:
         return errors.TaskLost(_label(future), lines)
     if status == MAYBE_RAN:

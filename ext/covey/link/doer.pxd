@@ -27,6 +27,9 @@ cdef struct QueuedTask:
     uint16_t share                  # of a GPU, as in TaskRecord
     uint8_t attempts                # before this one
 
+cdef enum:
+    TITLE_MAX = 120                 # with the final zero
+
 cdef struct Doer:
     PyThread_type_lock lock
     void* socket                    # NULL: somebody else moves the letters (pyzmq loop)
@@ -51,7 +54,9 @@ cdef struct Doer:
     uint32_t refusal                # reason of a REFUSE; 0: none
     char refusal_text[256]
     uint64_t* mark                  # where `current` is written for the node to read; never NULL
+    char* title                     # the same for the name of its function, of TITLE_MAX bytes; NULL: nobody reads it
     uint64_t own_mark
+    char* kin                       # what marks those that tasks have started, see kin.pxd; owned; NULL: nothing does
     Bale** bodies                   # function number → the message its body came in; NULL: taken or unknown
     uint32_t bodies_room
     uint32_t fresh                  # how many bodies wait to be taken

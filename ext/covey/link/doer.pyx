@@ -5,6 +5,7 @@ from cpython.pythread cimport (
 from libc.stdlib cimport free, realloc
 from libc.string cimport memcpy, memset
 
+from covey.link.kin cimport kin_die
 from covey.link.libzmq cimport ZMQ_FD, zmq
 from covey.link.notes cimport notes_drop, notes_free, notes_keep, notes_ring, notes_take, notes_ticket
 from covey.link.post cimport (
@@ -18,18 +19,6 @@ from covey.wire.protocol cimport (
     NOTE, RETRACT, RETRACTED, STARTED, STOP, TASKS, CancelRecord, ForgetRecord, FunctionRecord, Header,
     HelloRecord, NoteRecord, OutcomeRecord, OutputRecord, RefuseRecord, RetractedRecord, TaskRecord, TicketRecord,
     wire_check)
-
-cdef extern from *:
-    """
-    #include <signal.h>
-    #include <unistd.h>
-    /* The node is gone: nobody is left to read a result, and what the tasks started must go too. */
-    static void covey_die(void) {
-        if (getpgrp() == getpid()) kill(0, SIGKILL);
-        _exit(70);
-    }
-    """
-    void covey_die() noexcept nogil
 
 # Finished outcomes wait for more of them at most so long, or so many, while tasks are queued.
 cdef double LINGER = 0.0002
@@ -72,6 +61,7 @@ cdef void doer_free(Doer* self) noexcept:
     buffer_free(&self.out)
     wake_free(&self.worker_wake)
     wake_free(&self.attendant_wake)
+    free(self.kin)
     notes_free(&self.notes)
     PyThread_free_lock(self.lock)
     memset(self, 0, sizeof(Doer))
@@ -404,7 +394,7 @@ cdef int doer_take(Doer* self, QueuedTask* task, bint wait) noexcept nogil:
         PyThread_release_lock(self.lock)
         limit = TICK if self.letters.head != NULL else self.next_beat - now
         if wake_wait(&self.worker_wake, fd, self.lifeline, limit, EAGER):
-            covey_die()
+            kin_die(self.kin)
         PyThread_acquire_lock(self.lock, 1)
 
 
@@ -589,6 +579,6 @@ cdef void doer_attend(Doer* self) noexcept nogil:
         self.attendant_due = now + again
         PyThread_release_lock(self.lock)
         if wake_wait(&self.attendant_wake, fd, self.lifeline, again, ASLEEP):
-            covey_die()
+            kin_die(self.kin)
         PyThread_acquire_lock(self.lock, 1)
     PyThread_release_lock(self.lock)

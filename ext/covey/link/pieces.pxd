@@ -1,17 +1,24 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Letters of large frames, cut into pieces for the way between machines, and put together again.
+"""Pieces that arrive, put together again: the other end of a transit.
 
-Why: before a stranger has proved anything, the largest frame is the only bound on what it makes a socket hold; so
-sockets between machines take small frames only, and what is larger travels as a PIECES message (see the protocol).
-
-Guarantees: cutting copies nothing; joining copies once, and gives NULL for pieces that do not make what was announced.
+Guarantees: memory is taken for what has come, never for what was announced; joining copies once; pieces that do not make what
+was announced make nothing.
 """
-from covey.link.post cimport Letter
+from libc.stdint cimport uint64_t
 from covey.wire.bale cimport Bale
 
-# Whether a frame of it is too large to travel whole.
-cdef bint letter_is_large(const Letter* self) noexcept nogil
-# The same message as a letter of pieces; takes over `self`. NULL: no memory, and `self` is as it was.
-cdef Letter* letter_cut(Letter* self) noexcept nogil
-# The message that a PIECES message (already checked by wire_check) carries. NULL: it does not fit together, or no memory.
-cdef Bale* pieces_join(Bale* pieces) noexcept nogil
+cdef struct Pieces:
+    Bale* first                     # the messages so far, held; the first of them says what they will make. NULL: none
+    Bale* last
+    uint64_t missing                # bytes
+
+cdef enum Joined:
+    NOT_YET = 0
+    WHOLE = 1
+    WRONG = -1                      # the pieces do not fit; those so far are forgotten
+
+# A PIECES message (already checked by wire_check) has come. WHOLE: the message that they make is in `whole`, the caller's.
+cdef int pieces_add(Pieces* self, Bale* bale, Bale** whole) noexcept nogil
+# Bytes of a PIECES message, as they count for TAKEN.
+cdef uint64_t pieces_size(const Bale* bale) noexcept nogil
+cdef void pieces_clear(Pieces* self) noexcept nogil

@@ -40,6 +40,8 @@ cdef Letter* letter_of_bale(Bale* bale) noexcept nogil
 cdef int head_open(Buffer* head) noexcept nogil
 cdef void head_close(Buffer* head, int kind, uint32_t count, int flags) noexcept nogil
 cdef void letter_free(Letter* self) noexcept nogil
+# The bytes of all its frames.
+cdef uint64_t letter_size(const Letter* self) noexcept nogil
 cdef void queue_put(LetterQueue* queue, Letter* letter) noexcept nogil
 # One that was taken and could not be sent: it is the next again.
 cdef void queue_put_back(LetterQueue* queue, Letter* letter) noexcept nogil

@@ -68,12 +68,12 @@ cdef void letter_free(Letter* self) noexcept nogil:
         free(self)
 
 
-cdef uint64_t _size_of(const Letter* letter) noexcept nogil:
-    cdef uint64_t size = letter.size if letter.head != NULL else 0
+cdef uint64_t letter_size(const Letter* self) noexcept nogil:
+    cdef uint64_t size = self.size if self.head != NULL else 0
     cdef uint32_t i
-    if letter.bale != NULL:
-        for i in range(letter.first, letter.bale.count):
-            size += letter.bale.frames[i].size
+    if self.bale != NULL:
+        for i in range(self.first, self.bale.count):
+            size += self.bale.frames[i].size
     return size
 
 
@@ -83,7 +83,7 @@ cdef void queue_put_back(LetterQueue* queue, Letter* letter) noexcept nogil:
     if queue.tail == NULL:
         queue.tail = letter
     queue.length += 1
-    queue.bytes += _size_of(letter)
+    queue.bytes += letter_size(letter)
 
 
 cdef void queue_put(LetterQueue* queue, Letter* letter) noexcept nogil:
@@ -94,7 +94,7 @@ cdef void queue_put(LetterQueue* queue, Letter* letter) noexcept nogil:
         queue.tail.next = letter
     queue.tail = letter
     queue.length += 1
-    queue.bytes += _size_of(letter)
+    queue.bytes += letter_size(letter)
 
 
 cdef Letter* queue_take(LetterQueue* queue) noexcept nogil:
@@ -104,7 +104,7 @@ cdef Letter* queue_take(LetterQueue* queue) noexcept nogil:
         if queue.head == NULL:
             queue.tail = NULL
         queue.length -= 1
-        queue.bytes -= _size_of(letter)
+        queue.bytes -= letter_size(letter)
         letter.next = NULL
     return letter
 

@@ -15,13 +15,14 @@ from _thread import start_new_thread
 
 from libc.math cimport INFINITY
 from libc.stdint cimport int32_t, uint16_t, uint32_t, uint64_t
-from libc.string cimport memcpy
+from libc.string cimport memcpy, strcpy, strdup
 
 from covey.codec.values cimport ARGS, CALL, GUARDED, ITEMS, PARTIAL, VALUES, values_seal, values_unseal
 from covey.link.doer cimport (
-    Doer, QueuedTask, doer_announce_locked, doer_attend, doer_bye, doer_free, doer_hello, doer_init, doer_listen,
+    TITLE_MAX, Doer, QueuedTask, doer_announce_locked, doer_attend, doer_bye, doer_free, doer_hello, doer_init, doer_listen,
     doer_next_forgotten, doer_next_letter_locked, doer_put_note, doer_put_outcome, doer_put_output, doer_receive_locked,
     doer_take, doer_take_body, doer_take_note)
+from covey.link.kin cimport kin_guard
 from covey.link.libzmq cimport ZMQ_DEALER, ZMQ_LINGER, ZMQ_RCVHWM, ZMQ_SNDHWM, libzmq_raise, the_context, zmq
 from covey.link.post cimport Letter, clock_now, letter_frames
 from covey.link.wake cimport wake_drain, wake_ring
@@ -47,14 +48,14 @@ cdef extern from *:
     #else
     static int covey_die_with_parent(int signal) { return 0; }
     #endif
-    static uint64_t* covey_map_mark(int fd) {
-        void* at = mmap(0, sizeof(uint64_t), PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    static uint64_t* covey_map_mark(int fd, size_t size) {
+        void* at = mmap(0, size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
         return at == MAP_FAILED ? 0 : (uint64_t*) at;
     }
     """
     int SIGKILL
     int covey_die_with_parent(int signal) noexcept nogil
-    uint64_t* covey_map_mark(int fd) noexcept nogil
+    uint64_t* covey_map_mark(int fd, size_t size) noexcept nogil
 
 
 # Whoever waits for a note looks up this often.
@@ -71,6 +72,18 @@ def die_with_parent(int parent):
         os._exit(70)
 
 
+cdef int _open_statm() except -2:
+    """-1 where there is no such thing: then no slot is over its limit."""
+    try:
+        return os.open("/proc/self/statm", os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return -1
+
+
+cdef uint64_t _resident(int statm) except? 0:
+    return int(os.pread(statm, 100, 0).split()[1]) * <uint64_t> os.sysconf("SC_PAGE_SIZE")
+
+
 class _Unusable:
     """Stands for a function whose body cannot be loaded here: calling it says why."""
 
@@ -85,8 +98,10 @@ cdef class Runner:
     """Takes tasks from the broker at `address`, one at a time, until it is told to stop.
 
     `lifeline` is the reading end of a pipe that the node holds: when that end closes, the process dies.
-    `mark` is a file of eight bytes in which the node reads, should the process die, which task ran. `far`: those who
-    ask are other programs than the node's own, so what tasks write is sent with this machine's name.
+    `mark` is a file in which the node reads, should the process die, which task ran: its token, and behind it the name of
+    its function. `far`: those who ask are other programs than the node's own, so what tasks write is sent with this
+    machine's name. `kin` stands in the environment of all that tasks start. `max_rss`: the bytes over which the slot
+    leaves, once a task is done; 0: no limit.
 
     >>> Runner("ipc:///tmp/covey-1-ab/broker", 1, 4711).run()    # doctest: +SKIP
     """
@@ -96,7 +111,6 @@ cdef class Runner:
     cdef dict functions
     cdef dict luggage                   # number of a function → the trunks that came with its body, if any
     cdef object worn                    # those that `sys.modules` means now
-    cdef dict names
     cdef object load
     cdef dict streams                   # the namespace of covey.slot.output
     cdef str address
@@ -110,6 +124,8 @@ cdef class Runner:
     cdef uint16_t taken                 # of the GPU, by the task that runs, as in TaskRecord
     cdef uint64_t result_limit
     cdef uint64_t tasks_left            # before this slot retires; 0: no limit
+    cdef uint64_t max_rss               # after a task; 0: no limit
+    cdef uint32_t titled                # the function whose name stands in the mark
     cdef bint final                     # what the current task raised is not to be tried again
     cdef object guard                   # the types after which it may be, sealed; None: any Exception
     cdef bint native
@@ -118,7 +134,7 @@ cdef class Runner:
     def __init__(
             self, str address not None, uint32_t number, uint32_t pid, int kind=CPU, int32_t device=-1, uint32_t window=1024,
             uint64_t result_limit=1 << 30, uint64_t max_tasks=0, bint native=True, int lifeline=-1, int mark=-1,
-            double beat_every=2.0, bint far=False):
+            double beat_every=2.0, bint far=False, bytes kin=b"", uint64_t max_rss=0):
         cdef uint64_t* mapped
         if doer_init(&self.end) < 0:
             raise OSError("a slot needs a lock and two pipes, and the system gives none: too many open files?")
@@ -135,13 +151,17 @@ cdef class Runner:
         self.device = device
         self.result_limit = result_limit
         self.tasks_left = max_tasks
+        self.max_rss = max_rss
         self.native = native
         self.end.lifeline = lifeline
         self.end.beat_every = beat_every
         if mark >= 0:
-            mapped = covey_map_mark(mark)
+            mapped = covey_map_mark(mark, sizeof(uint64_t) + TITLE_MAX)
             if mapped != NULL:
                 self.end.mark = mapped
+                self.end.title = <char*> (mapped + 1)
+        if kin:
+            self.end.kin = strdup(<const char*> kin)
 
     def __dealloc__(self):
         doer_free(&self.end)
@@ -165,10 +185,6 @@ cdef class Runner:
             if zmq.connect(self.end.socket, address) < 0:
                 libzmq_raise(f"connecting the slot to {self.address}")
             start_new_thread(self._attend, ())
-            if self.end.lifeline >= 0:
-                # The attendant sees the lifeline close, and takes along what tasks have started. The kernel would be
-                # quicker, and take this process alone.
-                covey_die_with_parent(0)
         else:
             from threading import Thread
 
@@ -176,6 +192,12 @@ cdef class Runner:
 
             self.link = Thread(target=PlainLink(self, self.address).run, daemon=True)
             self.link.start()
+            if self.end.lifeline >= 0:
+                start_new_thread(self._guard, ())
+        if self.end.lifeline >= 0:
+            # Somebody sees the lifeline close now, and takes along what tasks have started. The kernel would be quicker,
+            # and take this process alone.
+            covey_die_with_parent(0)
         doer_hello(
             &self.end, self.kind, self.device, sys.version_info[0] << 8 | sys.version_info[1], self.pid, self.number,
             self.window, name, len(host))
@@ -184,14 +206,19 @@ cdef class Runner:
         with nogil:
             doer_attend(&self.end)
 
+    def _guard(self):
+        with nogil:
+            kin_guard(self.end.lifeline, self.end.kin)
+
     def run(self):
-        """Runs tasks until STOP or `max_tasks`; 0 when it left as planned. SystemExit of a task passes through."""
+        """Runs tasks until STOP, `max_tasks` or `max_rss`; 0 when it left as planned. SystemExit of a task passes through."""
         from covey.codec.functions import load_function
         from covey.slot import output
 
         cdef QueuedTask task
         cdef int taken
         cdef uint32_t forgotten
+        cdef int statm = _open_statm() if self.max_rss else -1
         self.load = load_function
         self.streams = vars(output)
         while True:
@@ -210,6 +237,10 @@ cdef class Runner:
                 self.tasks_left -= 1
                 if self.tasks_left == 0:
                     break
+            if statm >= 0 and _resident(statm) > self.max_rss:
+                break
+        if statm >= 0:
+            os.close(statm)
         self._leave(PLANNED, NULL)
         return 0
 
@@ -310,6 +341,8 @@ cdef class Runner:
             finally:
                 bale_drop(bale)
             self.functions[number] = function
+            # The number may have meant another one.
+            self.titled = 0
         else:
             function = self.functions.get(number)
             if function is None:
@@ -334,6 +367,18 @@ cdef class Runner:
 
             wear(luggage)
             self.worn = luggage
+        return 0
+
+    cdef int _entitle(self, uint32_t number, object function) except -1:
+        cdef object name
+        try:
+            name = getattr(function, "__qualname__", None)
+        except Exception:
+            # Its attributes are the user's own code, and a name for the log is no reason for a call to fail.
+            name = None
+        cdef bytes title = (name if type(name) is str else type(function).__qualname__).encode(errors="replace")
+        strcpy(self.end.title, title[:TITLE_MAX - 1])
+        self.titled = number
         return 0
 
     cdef int _do(self, QueuedTask* task) except -1:
@@ -362,6 +407,8 @@ cdef class Runner:
                     function = self._function(task.function)
                 if self.luggage:
                     self._wear(task.function)
+                if task.function != self.titled and self.end.title != NULL:
+                    self._entitle(task.function, function)
                 if length > 5 and parcel[0] == GUARDED:
                     length = self._take_guard(parcel, length)
                     parcel += task.length - length

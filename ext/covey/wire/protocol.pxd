@@ -30,7 +30,8 @@ cdef enum:
     MAX_QUERIES = 8             # questions of one asker without an answer; more are not heard
     BATCH_BYTES = 65536         # a sender closes a batch of small records near this size
     NO_FUNCTION = 0             # function numbers start at 1
-    PIECE_BYTES = 1048576       # frames between machines are no larger
+    LARGE_BYTES = 1048576       # a larger message travels between machines in pieces
+    PIECE_BYTES = 262144        # of at most this size
     FRAME_BYTES = 4194304       # a connection that brings a larger one is cut
 
 # Kind: what a message's records are. Below 16 either end may send it; 16 to 31 go from asker
@@ -41,12 +42,14 @@ cdef enum Kind:
     REFUSE = 3                  # answer to HELLO: why not; the link ends
     BYE = 4                     # I leave; what you gave me and I did not finish is yours again
     BEAT = 5                    # I live; no records
-    PIECES = 6                  # a message of too large frames, cut up: a PieceRecord for each of its frames, the
-                                # pieces behind; what they make when put together is read as if it had come itself
+    PIECES = 6                  # of a large message: the next bytes of its frames, behind; the first of its messages has a
+                                # PieceRecord for each of them, the others none. What they make is read as if it had come
+                                # itself; other messages may come in between, but no second one in pieces
     QUERY = 7                   # what people want to know or to have done; only an asker may ask, a doer is not heard
     ANSWER = 8                  # to a QUERY, with its serial number
     NOTE = 9                    # between a task that runs and who asked for it; to one that runs nowhere it is dropped,
                                 # so the task is the first to write
+    TAKEN = 10                  # of your PIECES I have so many bytes more
     FUNCTION = 16               # a function's number on this link, its digest and its body
     FORGET = 17                 # that number will not be used again
     TASKS = 18                  # do these
@@ -108,7 +111,7 @@ cdef enum CancelFlag:
 cdef enum OutcomeFlag:
     FINAL = 1                   # of an ERROR: it is not to be tried again, however many retries are left
 
-# Status of an outcome: how the task ended.
+# Status of an outcome: how the task ended. Behind a tab, a line an attempt may say how many bytes its slot had at most.
 cdef enum Status:
     VALUE = 1                   # the payload is the value
     ERROR = 2                   # the payload is the user's exception
@@ -119,7 +122,8 @@ cdef enum Status:
     BROKEN = 7                  # a SPLITTABLE task whose slot died; payload: a UTF-8 line an attempt
     REFUSED = 8                 # no doer may take it; payload: a UTF-8 reason
     MAYBE_RAN = 9               # it was to run once, and who may have begun it is gone; payload: a UTF-8 line an attempt
-    LAST_STATUS = 9
+    OUT_OF_MEMORY = 10          # memory ran out under it too often; payload: a UTF-8 line an attempt
+    LAST_STATUS = 10
 
 # Stream in OUTPUT.
 cdef enum Stream:
@@ -253,7 +257,10 @@ cdef packed struct CreditRecord:
     uint32_t capacity[RESOURCES]
 
 cdef packed struct PieceRecord:
-    uint64_t size               # of the frame; it is cut after every PIECE_BYTES bytes
+    uint64_t size               # of the frame
+
+cdef packed struct TakenRecord:
+    uint64_t bytes
 
 # The parser. Returns the kind, or a Fault.
 cdef int wire_check(const unsigned char* data, size_t size, size_t extra_frames) noexcept nogil

@@ -64,6 +64,8 @@ cdef size_t wire_record_size(int kind, const unsigned char* record, uint32_t* le
         return sizeof(CreditRecord)
     if kind == PIECES:
         return sizeof(PieceRecord)
+    if kind == TAKEN:
+        return sizeof(TakenRecord)
     return 0
 
 
@@ -165,7 +167,7 @@ cdef int wire_check(const unsigned char* data, size_t size, size_t extra_frames)
 PROTOCOL = VERSION
 
 KINDS = {
-    "HELLO": HELLO, "WELCOME": WELCOME, "REFUSE": REFUSE, "BYE": BYE, "BEAT": BEAT, "PIECES": PIECES,
+    "HELLO": HELLO, "WELCOME": WELCOME, "REFUSE": REFUSE, "BYE": BYE, "BEAT": BEAT, "PIECES": PIECES, "TAKEN": TAKEN,
     "QUERY": QUERY, "ANSWER": ANSWER, "NOTE": NOTE,
     "FUNCTION": FUNCTION, "FORGET": FORGET, "TASKS": TASKS, "CANCEL": CANCEL, "RETRACT": RETRACT,
     "STOP": STOP, "OUTCOMES": OUTCOMES, "STARTED": STARTED, "RETRACTED": RETRACTED,

@@ -15,6 +15,7 @@ class Leaving(IntEnum):
     CRASHED = 1
     LOST = 2
     KILLED = 3
+    OOM = 4
 
 
 class Refusal(IntEnum):
@@ -101,3 +102,4 @@ class BoardTotals:
     askers: int
     decisions: int
     capacity: tuple[int, ...]
+    ooms: int

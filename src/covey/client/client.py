@@ -41,6 +41,7 @@ from covey.client.where import Elsewhere, elsewhere
 from covey.codec.functions import Setup, callable_name
 from covey.errors import ClientClosed, CoveyError, ForkedClient
 from covey.keys.connection import find_connection
+from covey.node.limits import NO_LIMITS, SlotLimits
 from covey.node.local import LocalNode
 from covey.slot import WHOLE_SHARE
 
@@ -74,6 +75,7 @@ class Client(Exchange, Executor):
         inline: run everything in this process, so that a debugger works.
         initializer, initargs: called once in every slot before this client's first task there, on other machines too.
         max_tasks_per_slot: replace a slot after so many tasks.
+        slot_max_rss: bytes a slot may have: over 80 % it is replaced after its task, over 95 % ended at once.
         progress: the default of `map(progress=)`: True a bar, False none, None where somebody looks.
 
     >>> import covey
@@ -100,10 +102,12 @@ class Client(Exchange, Executor):
         initializer: Callable[..., object] | None = None,
         initargs: Sequence[Any] = (),
         max_tasks_per_slot: int | None = None,
+        slot_max_rss: int | None = None,
         progress: bool | None = None,
     ) -> None:
-        require_setup(where, machines, max_cpu, max_gpu, initializer, max_tasks_per_slot)
-        own = machines or max_gpu or gpus or min_gpu_memory or inline or initializer or max_tasks_per_slot
+        require_setup(where, machines, max_cpu, max_gpu, initializer)
+        limits = SlotLimits.checked("Client", max_tasks_per_slot, slot_max_rss)
+        own = machines or max_gpu or gpus or min_gpu_memory or inline or initializer or limits != NO_LIMITS
         if where is None and max_cpu is None and not own:
             where = find_connection()
         self._progress = progress
@@ -120,7 +124,6 @@ class Client(Exchange, Executor):
         self._address = ""
         self._gpu_slots = 0
         self._slots_per_gpu = 1
-        self._is_of_broker = False
         self._last_totals: Mapping[str, int] | None = None
         self._runner: InlineRunner | None = None
         self.footing = Footing()
@@ -145,7 +148,7 @@ class Client(Exchange, Executor):
                 gpus=gpus,
                 min_gpu_memory=min_gpu_memory,
                 setup=setup,
-                max_tasks=max_tasks_per_slot or 0,
+                limits=limits,
             )
         self._closed = False
         closing.enrol(self)
@@ -158,7 +161,6 @@ class Client(Exchange, Executor):
             if client is not None:
                 client.fail(error)
 
-        self._is_of_broker = far.all_of_it
         if far.all_of_it:
             wishes |= {"max_cpu": 0, "max_gpu": 0}
             self.footing.file = far.machines[0].file
@@ -338,7 +340,7 @@ class Client(Exchange, Executor):
             sizer=Sizer(self.slots_for(settings), 1 if settings.alone else chunksize, buffersize, length),
             settings=settings,
             progress=bar,
-            slots=partial(self.slots_for, settings) if self._has_machines else None,
+            slots=partial(self.slots_for, settings) if self.footing.machines is not None else None,
         )
         self._maps.add(feeder)
         feeder.feed(ahead=True)
@@ -469,10 +471,6 @@ class Client(Exchange, Executor):
         return self._node is not None and self._node.machines is None
 
     @property
-    def _has_machines(self) -> bool:
-        return self._node is not None and self._node.machines is not None
-
-    @property
     def slots(self) -> int:
         """How many calls run at once, those that ask for a GPU aside."""
         if self._runner is not None:
@@ -558,14 +556,13 @@ class Client(Exchange, Executor):
         if machines is not None:
             # Longer than until they have settled: a machine's first slot may be there before its GPU's is. A broker
             # tells at once what it has; what it has not may come in a day.
-            of_broker = self._is_of_broker
-            machines.wait(lambda: self.gpu_slots > 0 or (of_broker and machines.met), 5.0)
+            machines.wait(lambda: self.gpu_slots > 0 or (self.gpus_may_come and machines.met), 5.0)
         return self.gpu_slots
 
     @property
     def gpus_may_come(self) -> bool:
         """Whether a call that asks for a GPU may wait for one that nobody has yet: nodes join a broker at any time."""
-        return self._is_of_broker
+        return self.footing.file != ""
 
     @property
     def closed(self) -> bool:

@@ -23,7 +23,6 @@ def require_setup(
     max_cpu: int | None,
     max_gpu: int | None,
     initializer: Callable[..., object] | None,
-    max_tasks_per_slot: int | None,
 ) -> None:
     """What a new client is given; LinkRefused if nobody can answer at `where`."""
     if where is not None and not isinstance(where, (str, os.PathLike)):
@@ -46,12 +45,6 @@ def require_setup(
         raise TypeError(f"Client(max_gpu={max_gpu!r}): a number is needed, or None for all")
     if initializer is not None and not callable(initializer):
         raise TypeError(f"Client(initializer={initializer!r}): a function or another callable is needed")
-    if max_tasks_per_slot is None:
-        return
-    if isinstance(max_tasks_per_slot, bool) or not isinstance(max_tasks_per_slot, int):
-        raise TypeError(f"Client(max_tasks_per_slot={max_tasks_per_slot!r}): a whole number is needed, or None")
-    if max_tasks_per_slot < 1:
-        raise ValueError(f"Client(max_tasks_per_slot={max_tasks_per_slot}): at least 1 is needed, or None for no limit")
 
 
 def require_map(fn: object, chunksize: int | None, buffersize: int | None) -> None:

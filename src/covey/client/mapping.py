@@ -31,7 +31,7 @@ from covey.client.futures import Partial
 from covey.client.options import NEEDS_CPU, TaskSettings
 from covey.codec.functions import callable_name
 from covey.codec.parcel import ITEMS, STAR, seal_args
-from covey.errors import BundleBroken, NotPicklable, ParcelTooLarge, PoisonTask, TaskLost
+from covey.errors import BundleBroken, NotPicklable, ParcelTooLarge, TaskLost, WorkerDied
 
 if TYPE_CHECKING:
     from covey.client.futures import Future
@@ -341,9 +341,13 @@ def _outcome(bundle: Bundle) -> tuple[list[Any], BaseException | None]:
     assert bundle.future is not None
     try:
         value = bundle.future.result()
-    except (PoisonTask, TaskLost) as error:
+    except WorkerDied as error:
         if isinstance(bundle, _Suspect):
-            error = type(error)(error.what, (*bundle.reports, *error.attempts))
+            error = type(error)(error.what, (*bundle.reports, *error.attempts), error.oom, error.peak_rss)
+        return [], _naming(error, bundle.start)
+    except TaskLost as error:
+        if isinstance(bundle, _Suspect):
+            error = TaskLost(error.what, (*bundle.reports, *error.attempts))
         return [], _naming(error, bundle.start)
     except BaseException as error:
         return [], _naming(error, bundle.start)

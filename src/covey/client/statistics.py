@@ -28,6 +28,7 @@ class Statistics:
         ended: tasks that ended without running to their end: cancelled, poisoned, timed out, lost.
         retried: how often a task was tried again after it raised.
         crashes: slots that died while a task ran in them.
+        ooms: slots that were ended while a task ran in them, because memory ran out.
         losses: attempts at a task that were lost with the machine they were made on, or with the link to it.
         late: outcomes that nobody waited for any more, and that were dropped: the task was cancelled, or another
             attempt at it was sooner.
@@ -49,6 +50,7 @@ class Statistics:
     late: int = 0
     retracted: int = 0
     decisions: int = 0
+    ooms: int = 0
 
     def __str__(self) -> str:
         up = "" if self.slots_up is None else f", {self.slots_up} up"
@@ -79,4 +81,5 @@ def statistics_of(slots: int, unfinished: int, totals: Mapping[str, int] | None)
         late=totals["stale"],
         retracted=totals["retracted"],
         decisions=totals["decisions"],
+        ooms=totals["ooms"],
     )

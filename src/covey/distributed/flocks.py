@@ -27,6 +27,8 @@ class Wishes(NamedTuple):
     machines: tuple[str, ...] = ()
     port: int | None = None
     named_pipe: bool | str | None = None
+    max_tasks_per_slot: int | None = None
+    slot_max_rss: int | None = None
 
 
 _lock = threading.Lock()

@@ -28,6 +28,7 @@ from covey.distributed.flocks import Wishes, join_flock, leave_flock
 from covey.distributed.foreign import map_over, workers_of
 from covey.distributed.rollcall import call_every_slot
 from covey.errors import ClientClosed
+from covey.node.limits import NO_LIMITS, SlotLimits
 
 __all__ = ["DistributedFunction", "Wanted"]
 
@@ -48,6 +49,7 @@ class Wanted:
     executor: Executor | None = None
     progress: bool | None = None
     inline: bool = False
+    limits: SlotLimits = NO_LIMITS
 
 
 class DistributedFunction:
@@ -135,7 +137,8 @@ class DistributedFunction:
         if self._client is None or self._client.closed:
             wanted = self.wanted
             wishes = Wishes(
-                wanted.max_cpu, wanted.max_gpu, wanted.inline, wanted.machines, wanted.port, wanted.named_pipe
+                wanted.max_cpu, wanted.max_gpu, wanted.inline, wanted.machines, wanted.port, wanted.named_pipe,
+                wanted.limits.max_tasks or None, wanted.limits.max_rss or None,
             )
             self._client = join_flock(wishes, self)
             self._met = False

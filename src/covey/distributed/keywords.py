@@ -19,6 +19,7 @@ from covey.client.options import NEEDS_ANY, NEEDS_CPU, NEEDS_GPU, NEEDS_GPU_FIRS
 from covey.distributed.function import Wanted
 from covey.node.counts import resolve_count
 from covey.node.cpus import available_cpus
+from covey.node.limits import SlotLimits
 
 __all__ = ["checked_keywords"]
 
@@ -39,6 +40,8 @@ def checked_keywords(
     executor: Executor | None,
     progress: bool | None,
     inline: bool,
+    max_tasks_per_slot: int | None = None,
+    slot_max_rss: int | None = None,
 ) -> Wanted:
     """What was given to `call`, as one record; TypeError or ValueError says what is wrong with it."""
     if isinstance(machines, str):
@@ -79,6 +82,7 @@ def checked_keywords(
         executor=executor,
         progress=progress,
         inline=inline,
+        limits=SlotLimits.checked(call, max_tasks_per_slot, slot_max_rss),
     )
 
 

@@ -155,6 +155,7 @@ class Answers:
                 "crashes": totals["crashes"],
                 "losses": totals["losses"],
                 "late": totals["stale"],
+                "ooms": totals["ooms"],
             },
             "rate_per_s": round(rate, 2),
             **self._jobs(),

@@ -13,6 +13,7 @@ import signal
 from dataclasses import dataclass
 
 from covey import slot
+from covey.node.watch import in_mib
 
 __all__ = ["Ending"]
 
@@ -29,7 +30,9 @@ class Ending:
 
     `code` is the exit code, minus the signal's number if one killed it, or None where somebody else has
     reaped the process. `said` is the slot's log, `sealed_error` what its initializer raised, if that ended it,
-    `token` the task that ran in it (0: none), and `why` the reason if it was us who killed it.
+    `token` the task that ran in it (0: none), and `why` the reason if it was us who killed it. `starved`: whether
+    memory had run out; None: nobody counts that here. `peak`: the most bytes it had; 0: not known. `limit`: what there
+    was.
 
     >>> Ending(1, 123, "host", -11, said="up\\n").report()
     'slot 1 (pid 123 on host) was killed by SIGSEGV'
@@ -43,6 +46,9 @@ class Ending:
     sealed_error: bytes = b""
     token: int = 0
     why: str | None = None
+    starved: bool | None = None
+    peak: int = 0
+    limit: str = ""
 
     @property
     def was_up(self) -> bool:
@@ -72,6 +78,8 @@ class Ending:
         return "\n".join(said.strip().splitlines()[-_TAIL_LINES:])
 
     def _what(self) -> str:
+        if self.starved:
+            return f"was killed because memory ran out: {self.why or self._shortage()}{self._where()}"
         if self.why is not None:
             return f"was stopped: {self.why}"
         if self.planned:
@@ -81,11 +89,17 @@ class Ending:
         if self.code is None:
             return "ended, and another part of this program took its exit status"
         what = f"was killed by {_signal_name(-self.code)}" if self.code < 0 else f"exited with code {self.code}"
-        if self.code == -signal.SIGKILL:
+        if self.code == -signal.SIGKILL and self.starved is False:
+            what += " (by somebody: the kernel has not counted a lack of memory)"
+        elif self.code == -signal.SIGKILL:
             what += " (the kernel does this when memory runs out)"
         if not self.was_up:
             return f"{what} before it was ready for tasks{self._where() or self._last_words()}"
         return what + self._where()
+
+    def _shortage(self) -> str:
+        had = f"it had {in_mib(self.peak)}" if self.peak else "the kernel counted it"
+        return f"{had}; {self.limit}" if self.limit else had
 
     def _last_words(self) -> str:
         lines = self.tail().splitlines()

@@ -11,9 +11,9 @@ lives exactly as long as the slots; and what only one thread touches needs no lo
 
 May not know: tasks, clients, the wire. It says who died and how; whom that blames is the broker's business.
 
-Guarantees: it sleeps while nothing happens; a slot that dies is replaced at once; slots that cannot be
+Guarantees: it sleeps while no task runs and nothing happens; a slot that dies is replaced at once; slots that cannot be
 started are not started for ever (`on_broken` is told why, once); when `close` has returned, no slot
-and nothing that shares a slot's process group is left, and every process is reaped.
+and nothing that a slot's tasks have started is left, and every process is reaped.
 """
 
 import contextlib
@@ -26,9 +26,12 @@ from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from covey.errors import CoveyError, InitializerFailed, SlotsWillNotStart
+from covey.link.kin import adopt_orphans
 from covey.node.ending import Ending
 from covey.node.launch import Child, Launcher
 from covey.node.seats import Seat, further_seats
+from covey.node.starvation import KillCounter
+from covey.node.watch import MemoryWatch
 
 __all__ = ["Keeper", "SlotLoop"]
 
@@ -38,6 +41,8 @@ _FAILURES = 3
 _KILLS = 10
 # While others work, a slot that does not start is tried again ever more rarely, up to this many seconds.
 _LONGEST_PAUSE = 30.0
+# A driver may need so long to take back what a dead process had.
+_DRIVERS_TIME = 1.0
 
 _log = logging.getLogger("covey.node")
 
@@ -48,7 +53,11 @@ class SlotLoop(Protocol):
     @property
     def orders_fd(self) -> int: ...
     def expect_slot(self, number: int, pid: int) -> None: ...
-    def slot_died(self, pid: int, planned: bool, report: str, token: int) -> None: ...
+    def slot_died(
+        self, pid: int, planned: bool, report: str, token: int, starved: bool, peak: int
+    ) -> None: ...
+    def await_work(self) -> bool: ...
+    def may_starve(self, token: int) -> bool: ...
     def take_orders(self) -> list[tuple[str, int, bytes]]: ...
 
 
@@ -58,7 +67,8 @@ class Keeper:
     Where tasks ask for a part of a GPU it adds seats, up to `slots_per_gpu` on each.
 
     `on_broken` is called from the keeper's thread, at most once; `on_word` with each "query" or "answer" that the
-    loop has, its handle or number, and its text.
+    loop has, its handle or number, and its text. `on_gpu_death` with the seat and the pid of each slot with a GPU that
+    has died, a second later.
     """
 
     def __init__(
@@ -70,6 +80,8 @@ class Keeper:
         on_leave: Callable[[], None] | None = None,
         on_word: Callable[[str, int, str], None] | None = None,
         slots_per_gpu: int = 1,
+        watch: MemoryWatch | None = None,
+        on_gpu_death: Callable[[Seat, int], None] | None = None,
     ) -> None:
         # Only the keeper's thread adds to it.
         self._seats = {seat.number: seat for seat in seats}
@@ -79,6 +91,9 @@ class Keeper:
         self._on_leave = on_leave
         self._on_word = on_word
         self._slots_per_gpu = slots_per_gpu
+        self._watch = watch or MemoryWatch()
+        self._on_gpu_death = on_gpu_death
+        self._kills = KillCounter()
         self._host = os.uname().nodename
         self._owner = os.getpid()
         self._wake_read, self._wake_write = os.pipe()
@@ -95,6 +110,10 @@ class Keeper:
         self._failures: dict[int, int] = {}  # number → starts of it that failed in a row
         self._in_a_row = 0  # starts of any that failed since a slot was last seen up
         self._broken = False
+        self._look_at: float | None = None  # when memory is looked at; None: not before somebody works
+        self._adopts = False
+        self._unswept: list[int] = []  # slots that were reaped while closing, as it is done for all of them at once
+        self._dead_with_gpu: list[tuple[float, Seat, int]] = []  # and when it is asked what they have left behind
         self._poll = select.poll()
 
     def __repr__(self) -> str:
@@ -142,6 +161,10 @@ class Keeper:
                 with contextlib.suppress(BlockingIOError):
                     os.write(self._wake_write, b"w")
 
+    def adopt(self, wanted: bool) -> None:
+        """Makes this process the parent of what its slots' tasks leave behind, to reap it; for a process of its own."""
+        self._adopts = adopt_orphans(wanted) and wanted
+
     def abandon(self) -> None:
         """For a forked child: lets go of its copies of our descriptors. The slots are its parent's."""
         self._owner = -1
@@ -156,9 +179,12 @@ class Keeper:
         self._poll.register(self._wake_read, select.POLLIN)
         self._poll.register(self._loop.orders_fd, select.POLLIN)
         try:
+            self._await_work()
             while not self._is_closing() or self._children:
                 self._start_due()
+                self._ask_for_leftovers()
                 self._kill_late()
+                self._look()
                 for descriptor, events in self._poll.poll(self._patience()):
                     if descriptor == self._wake_read:
                         os.read(self._wake_read, 4096)
@@ -176,8 +202,11 @@ class Keeper:
         finally:
             for child in self._children.values():
                 child.kill(None)
-                child.reap(self._host)
+                child.reap(self._host, sweep=False)
+                self._unswept.append(child.pid)
             self._children.clear()
+            self._launcher.sweep(self._unswept)
+            self._reap_orphans()
             with self._lock:
                 self._let_go()
 
@@ -189,7 +218,7 @@ class Keeper:
                 break
             del self._due[number]
             try:
-                child = self._launcher.start(self._seats[number])
+                child = self._launcher.start(self._seats[number], self._kills.now())
             except OSError as error:
                 self._on_failure(number, f"slot {number} on {self._host} cannot be started: {error}", str(error))
                 continue
@@ -202,10 +231,20 @@ class Keeper:
     def _bury(self, descriptor: int) -> None:
         child = self._children.pop(descriptor)
         self._poll.unregister(descriptor)
-        ending = child.reap(self._host)
+        closing = self._is_closing()
+        ending = child.reap(self._host, self._kills, sweep=not closing)
+        if closing:
+            self._unswept.append(child.pid)
+        self._reap_orphans()
         report = ending.report()
-        self._loop.slot_died(ending.pid, ending.planned, report, ending.token)
+        self._loop.slot_died(
+            ending.pid, ending.planned, report, ending.token, bool(ending.starved), ending.peak
+        )
+        seat = self._seats[ending.number]
+        if seat.gpu is not None and self._on_gpu_death is not None:
+            self._dead_with_gpu.append((time.monotonic() + _DRIVERS_TIME, seat, ending.pid))
         if self._is_closing() or self._broken:
+            self._dead_with_gpu.clear()
             return
         if ending.setup_failed:
             self._break(_initializer_failed(ending))
@@ -248,6 +287,8 @@ class Keeper:
                 self._on_word(verb, pid, why.decode(errors="replace"))
             elif verb == "share":
                 self._add_seats(pid)
+            elif verb == "work":
+                self._look_at = time.monotonic() + self._watch.pause
             elif verb == "kill":
                 for child in self._children.values():
                     if child.pid == pid:
@@ -258,6 +299,48 @@ class Keeper:
         for seat in further_seats(self._seats.values(), share, self._slots_per_gpu):
             self._seats[seat.number] = seat
             self._due[seat.number] = 0.0
+
+    def _await_work(self) -> None:
+        idle = not self._watch.sees or self._loop.await_work()
+        self._look_at = None if idle else time.monotonic() + self._watch.pause
+
+    def _look(self) -> None:
+        """At the memory of those that work, if it is time to."""
+        now = time.monotonic()
+        if self._look_at is None or now < self._look_at or self._is_closing():
+            return
+        workers = {child.pid: worker for child in self._children.values() if (worker := child.worker()) is not None}
+        self._reap_orphans()
+        if not workers:
+            self._await_work()
+            return
+        ends = dict(self._watch.look(workers.values(), self._loop.may_starve))
+        for child in self._children.values():
+            # Not one that has come to its end, or to another task, while we looked.
+            if child.pid in ends and child.token() == workers[child.pid].token:
+                child.kill(ends[child.pid], starved=True)
+        self._look_at = now + self._watch.pause
+
+    def _reap_orphans(self) -> None:
+        """What slots have left behind and what became ours by that, once it has ended; a child of somebody else in this
+        process is of our own session, and left alone."""
+        while self._adopts:
+            try:
+                found = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+                if found is None or any(child.pid == found.si_pid for child in self._children.values()):
+                    return
+                if os.getsid(found.si_pid) == os.getsid(0):
+                    return
+                os.waitpid(found.si_pid, 0)
+            except (ChildProcessError, ProcessLookupError):
+                return
+
+    def _ask_for_leftovers(self) -> None:
+        now = time.monotonic()
+        for when, seat, pid in [dead for dead in self._dead_with_gpu if dead[0] <= now]:
+            self._dead_with_gpu.remove((when, seat, pid))
+            if self._on_gpu_death is not None:
+                self._on_gpu_death(seat, pid)
 
     def _kill_late(self) -> None:
         deadline = self._deadline
@@ -270,6 +353,9 @@ class Keeper:
         moments = list(self._due.values())
         if self._deadline is not None:
             moments.append(self._deadline)
+        elif self._look_at is not None:
+            moments.append(self._look_at)
+        moments += [when for when, _, _ in self._dead_with_gpu]
         if not moments:
             return None
         left = min(moments) - time.monotonic()

@@ -2,8 +2,8 @@
 """Starting one slot process, and reaping it: all that touches the operating system's processes.
 
 Why exec and not fork: the caller has threads (ours, numpy's, its own), and a forked copy of a process with
-threads may hang at its first lock. Each slot is a process group of its own, so that what a task started
-dies with it and Ctrl-C at a terminal reaches only the caller.
+threads may hang at its first lock. Each slot is a session of its own, so that what a task started
+dies with it and Ctrl-C at a terminal reaches only the caller; what has left the session is known by its environment.
 
 May not know: when to start, whom to tell. Guarantees: no descriptor of ours but the four meant gets into a
 slot; a process is reaped only by `reap`, and until then its pid and its group mean no other process.
@@ -11,21 +11,32 @@ slot; a process is reaped only by `reap`, and until then its pid and its group m
 
 import contextlib
 import os
+import resource
 import signal
 import subprocess
 import sys
 import threading
 import time
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from covey.link.kin import kill_kin
+from covey.node.cgroups import lines_of
 from covey.node.ending import Ending
+from covey.node.memory import available_memory
 from covey.node.seats import Seat
+from covey.node.starvation import KillCounter
+from covey.node.watch import Worker, in_mib
+from covey.slot import KIN
 from covey.slot.bootstrap import SOURCE
 
 __all__ = ["Child", "Launcher"]
 
-# One uint64_t, see Runner.
-_MARK_SIZE = 8
+# One uint64_t, and behind it the name of a function; see Runner.
+_MARK_SIZE = 128
+_TOKEN_SIZE = 8
+# What the system counts the most memory of a process in.
+_RSS_UNIT = 1 if sys.platform == "darwin" else 1024
 
 
 @dataclass(slots=True)
@@ -33,7 +44,10 @@ class Child:
     """A slot process that was started and not yet reaped.
 
     Descriptors: `death` becomes readable when it has ended; in `log` it writes what it has to say about itself, and
-    in the eight bytes of `mark` the token of the task that runs in it, so that nobody has to ask it when it is dead.
+    in `mark` the token of the task that runs in it and the name of its function, so that nobody has to ask it when it
+    is dead. `kin` stands in the environment of all that it starts. `kills`: what the kernel had counted by its start
+    (KillCounter). `inherited`: bytes; its most memory counts from there, because a process begins as a copy of its
+    parent.
     """
 
     number: int
@@ -41,33 +55,61 @@ class Child:
     death: int
     log: int
     mark: int
+    kin: bytes
+    kills: Mapping[str, int] = field(default_factory=dict)
+    inherited: int = 0
     why: str | None = None
+    starved: bool = False
     started: float = field(default_factory=time.monotonic)
 
-    def kill(self, why: str | None) -> None:
+    def kill(self, why: str | None, *, starved: bool = False) -> None:
         """Kills it and what it started. The first reason given is the one that is told."""
-        self.why = self.why or why
+        if self.why is None:
+            self.why, self.starved = why, starved
         _kill_group(self.pid)
+
+    def token(self) -> int:
+        """Of the task that runs in it; 0: none."""
+        return int.from_bytes(os.pread(self.mark, _TOKEN_SIZE, 0), sys.byteorder)
+
+    def worker(self) -> Worker | None:
+        """It, if a task runs in it."""
+        token = self.token()
+        if not token:
+            return None
+        name = os.pread(self.mark, _MARK_SIZE - _TOKEN_SIZE, _TOKEN_SIZE).partition(b"\0")[0]
+        return Worker(self.pid, token, self.number, name.decode(errors="replace"))
 
     def is_up(self) -> bool:
         return os.pread(self.log, 1, 0) == b"u"
 
-    def reap(self, host: str) -> Ending:
-        """Takes the exit status of an ended process, and with it everything that it left behind."""
+    def reap(self, host: str, kills: KillCounter | None = None, *, sweep: bool = True) -> Ending:
+        """Takes the exit status of an ended process, and with it everything that it left behind.
+
+        `sweep=False`: but for what has left its group, because the node as a whole is swept.
+        """
         # Before the pid is given back to the kernel: afterwards it may name another group.
         _kill_group(self.pid)
-        try:
-            status = os.waitid(os.P_PID, self.pid, os.WEXITED)
-        except ChildProcessError:
-            # SIGCHLD is ignored here, or somebody waits for every child of the process.
-            status = None
-        code = None
-        if status is not None:
-            code = status.si_status if status.si_code == os.CLD_EXITED else -status.si_status
+        if sweep:
+            kill_kin(self.kin, (self.pid,))
+        code, peak = None, 0
+        # ChildProcessError: SIGCHLD is ignored here, or somebody waits for every child of the process.
+        with contextlib.suppress(ChildProcessError):
+            _, status, usage = os.wait4(self.pid, 0)
+            code = os.waitstatus_to_exitcode(status)
+            peak = usage.ru_maxrss * _RSS_UNIT
         said, _, sealed_error = os.pread(self.log, os.fstat(self.log).st_size, 0).partition(b"\0")
-        token = int.from_bytes(os.pread(self.mark, _MARK_SIZE, 0), sys.byteorder)
+        token = self.token()
         self.forget()
-        return Ending(self.number, self.pid, host, code, said.decode(errors="replace"), sealed_error, token, self.why)
+        starved: bool | None = self.starved
+        if code == -signal.SIGKILL and self.why is None:
+            starved = None if kills is None else kills.explains(self.kills)
+        return Ending(
+            self.number, self.pid, host, code, said.decode(errors="replace"), sealed_error, token, self.why,
+            starved=starved,
+            peak=peak if peak > self.inherited else 0,
+            limit=_limit() if starved else "",
+        )
 
     def forget(self) -> None:
         os.close(self.death)
@@ -86,11 +128,14 @@ class Launcher:
         self._outfit = outfit
         self._environment = environment
         self._folder = folder
+        # Of this node: the slot in which it runs itself, if it does, and a name that nobody else has.
+        self.kin = f"{environment.get(KIN, '')}{os.urandom(8).hex()}."
+        self._started = 0
         # The slots hold the reading end. No one ever writes: the kernel closes the other end with this process.
         self._lifeline, self._held = os.pipe()
         self.command = [_interpreter(), *subprocess._args_from_interpreter_flags(), "-c", SOURCE, outfit]  # type: ignore[attr-defined]
 
-    def start(self, seat: Seat) -> Child:
+    def start(self, seat: Seat, kills: Mapping[str, int] | None = None) -> Child:
         """Starts the slot of a seat; returns when its interpreter runs, long before it is ready for tasks."""
         log = self._open_file(seat.number, "log")
         mark = self._open_file(seat.number, "mark")
@@ -98,6 +143,9 @@ class Launcher:
         # What an interpreter that does not start has to say goes to the log; one that starts puts the
         # caller's stderr back in its place, for what C code prints.
         stderr = _copy_or_null(2)
+        self._started += 1
+        kin = f"{self.kin}{self._started};"
+        inherited = _peak_of_us()
         numbers = (seat.number, seat.kind, seat.device, os.getpid(), self._lifeline, stderr, mark)
         try:
             process = subprocess.Popen(
@@ -105,8 +153,8 @@ class Launcher:
                 stdin=subprocess.DEVNULL,
                 stdout=None if _is_open(1) else subprocess.DEVNULL,
                 stderr=log,
-                env={**self._environment, **seat.environment()},
-                process_group=0,
+                env={**self._environment, **seat.environment(), KIN: kin},
+                start_new_session=True,
                 pass_fds=(self._lifeline, stderr, mark),
             )
         except BaseException:
@@ -118,13 +166,20 @@ class Launcher:
         # We reap it ourselves; a Popen that believes its process to run would wait for it too, in a finalizer.
         process.returncode = 0
         try:
-            return Child(seat.number, process.pid, _open_death(process.pid), log, mark)
+            return Child(
+                seat.number, process.pid, _open_death(process.pid), log, mark, kin.encode(), kills or {}, inherited
+            )
         except BaseException:
             _kill_group(process.pid)
             os.waitpid(process.pid, 0)
             os.close(log)
             os.close(mark)
             raise
+
+    def sweep(self, pids: Sequence[int]) -> None:
+        """Kills what the slots that this started have left running, wherever it has gone. `pids`: of slots reaped
+        without a sweep."""
+        kill_kin(self.kin.encode(), pids)
 
     def close(self) -> None:
         """Lets go of the lifeline: a slot that still lives exits."""
@@ -139,6 +194,20 @@ class Launcher:
         # Its name has done its service: what has none need not be removed.
         os.unlink(path)
         return descriptor
+
+
+def _limit() -> str:
+    memory = available_memory()
+    return f"{memory.because} is {in_mib(memory.total)}" if memory.total else ""
+
+
+def _peak_of_us() -> int:
+    # What getrusage says of us may be what we have from our own parent, and a child gets nothing of that.
+    for line in lines_of("/proc/self", "status"):
+        name, _, size = line.partition(":")
+        if name == "VmHWM":
+            return int(size.split()[0]) * 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * _RSS_UNIT
 
 
 def _interpreter() -> str:

@@ -8,7 +8,10 @@ May not know: clients, futures, what a task is. Guarantees: `start` returns at o
 process, descriptor or file of the node is left; a forked child holds nothing of it and closes nothing of it.
 """
 
+import functools
+import logging
 import os
+import sys
 import threading
 import weakref
 from collections.abc import Callable, Mapping, Sequence
@@ -19,18 +22,23 @@ from covey import settings as settings_module
 from covey.errors import CoveyError
 from covey.node.keeper import Keeper, SlotLoop
 from covey.node.launch import Launcher
+from covey.node.limits import NO_LIMITS, SlotLimits
 from covey.node.machines import Machines
 from covey.node.memory import resident_memory
+from covey.node.nvml import memory_held
 from covey.node.offer import Offer, detect_offer
 from covey.node.outfit import Outfit, slot_environment
 from covey.node.rundir import RunDir, sweep
-from covey.node.seats import seats_of
+from covey.node.seats import Seat, seats_of
+from covey.node.watch import MemoryWatch, in_mib
 from covey.settings import Settings
 
 if TYPE_CHECKING:
     from covey.broker.loop import Loop
 
-__all__ = ["BrokerLoop", "LocalNode"]
+__all__ = ["BrokerLoop", "LocalNode", "tell_leftovers"]
+
+_log = logging.getLogger("covey.node")
 
 
 class BrokerLoop(SlotLoop, Protocol):
@@ -61,12 +69,12 @@ class LocalNode:
     """A broker and its slots on this machine, for as long as this object is open.
 
     `offer` is what of the machine it may use; without one it looks for itself, under `max_cpu`, `max_gpu`, `gpus` and
-    `min_gpu_memory`. `setup` is a client's initializer, as in Outfit. `path` is the slots' `sys.path`, where it is not
-    the caller's. `on_broken` is told, from another thread and at most once, why no slot will ever run; `on_leave` is
-    told when an asker wants the node to end, `on_word` what others ask or answer (see Keeper), `on_news` that somebody
-    came or left. With `links` it may have no slots of its own, because it is going to have nodes below it (`machines`).
-    `far`: it serves other programs, so what its tasks print is sent with this machine's name.
-    The slots come up while `start` has long returned; what is asked meanwhile waits for them.
+    `min_gpu_memory`. `limits`: how long a slot is kept. `setup` is a client's initializer, as in Outfit. `path` is the
+    slots' `sys.path`, where it is not the caller's. `on_broken` is told, from another thread and at most once, why no
+    slot will ever run; `on_leave` is told when an asker wants the node to end, `on_word` what others ask or answer (see
+    Keeper), `on_news` that somebody came or left. With `links` it may have no slots of its own, because it is going to
+    have nodes below it (`machines`). `far`: it serves other programs, so what its tasks print is sent with this
+    machine's name. The slots come up while `start` has long returned; what is asked meanwhile waits for them.
 
     >>> node = LocalNode(max_cpu=2)    # doctest: +SKIP
     >>> node.start()                   # doctest: +SKIP
@@ -84,7 +92,7 @@ class LocalNode:
         offer: Offer | None = None,
         name: str | None = None,
         setup: tuple[bytes, Sequence[bytes | bytearray | memoryview | PickleBuffer], bytes] | None = None,
-        max_tasks: int = 0,
+        limits: SlotLimits = NO_LIMITS,
         links: bool = False,
         more_addresses: Sequence[str] = (),
         on_leave: Callable[[], None] | None = None,
@@ -125,9 +133,10 @@ class LocalNode:
             )
             # Among other programs' nodes each is known by a name, given or not.
             known_as = self._loop.name if far and name is None else name
+            kept = limits.under(self.settings)
             outfit = Outfit(
-                self.address, setup, max_tasks, self.settings.result_limit, native, self.settings.beat_every, known_as,
-                path, far,
+                self.address, setup, kept.max_tasks, kept.recycle_rss, self.settings.result_limit, native,
+                self.settings.beat_every, known_as, path, far,
             )
             launcher = Launcher(
                 self._folder.write("outfit", outfit.pack()),
@@ -135,7 +144,8 @@ class LocalNode:
                 self._folder.path,
             )
             self._keeper = keeper = Keeper(
-                seats, launcher, self._loop, self._tell_broken, on_leave, on_word, self.settings.slots_per_gpu
+                seats, launcher, self._loop, self._tell_broken, on_leave, on_word, self.settings.slots_per_gpu,
+                MemoryWatch(kept.max_rss), _leftovers_teller(),
             )
             on_alone = None if seats else self._tell_broken
             self.machines = Machines(self._native_loop(), on_alone, on_news) if links else None
@@ -200,6 +210,10 @@ class LocalNode:
         self._keeper.start()
         if self.machines is not None:
             self.machines.start()
+
+    def adopt(self, wanted: bool) -> None:
+        """Whether this process reaps what its slots' tasks leave behind: not in a user's program, which may do that."""
+        self._keeper.adopt(wanted)
 
     def pids(self) -> list[int]:
         """The slot processes that run now."""
@@ -269,6 +283,24 @@ class LocalNode:
             tell, self._on_broken = self._on_broken, None
         if tell is not None:
             tell(error)
+
+
+def _leftovers_teller() -> Callable[[Seat, int], None] | None:
+    # Only where NVML was asked for the GPUs when the node was made: nobody's driver is woken for this.
+    nvml = sys.modules.get("pynvml")
+    return None if nvml is None else functools.partial(tell_leftovers, nvml)
+
+
+def tell_leftovers(nvml: Any, seat: Seat, pid: int) -> None:
+    """Tells the log if a slot that is dead still holds memory of its GPU."""
+    assert seat.gpu is not None
+    held = memory_held(nvml, seat.gpu.uuid, pid)
+    if held is not None:
+        how_much = in_mib(held) if held else "some"
+        _log.warning(
+            "slot %d (pid %d) has died, and GPU %d (%s) still holds %s of its memory: the driver may need a reset",
+            seat.number, pid, seat.gpu.index, seat.gpu.uuid, how_much,
+        )
 
 
 def _end_unused(loop: BrokerLoop) -> None:

@@ -8,12 +8,13 @@ May not know: which of them are wanted. `nvml` is the module pynvml (of nvidia-m
 Guarantees: NVML is shut down again; a GPU that does not answer is left out with a note, the others keep their numbers.
 """
 
+import contextlib
 from collections.abc import Iterator
 from typing import Any
 
 from covey.node.devices import Card, Gpu
 
-__all__ = ["read_cards"]
+__all__ = ["memory_held", "read_cards"]
 
 
 def read_cards(nvml: Any, notes: list[str]) -> list[Card]:
@@ -23,6 +24,20 @@ def read_cards(nvml: Any, notes: list[str]) -> list[Card]:
         return list(_cards(nvml, notes))
     finally:
         nvml.nvmlShutdown()
+
+
+def memory_held(nvml: Any, uuid: str, pid: int) -> int | None:
+    """The bytes that a process holds on the device, 0 where it is not told how many; None: nothing, or nobody tells."""
+    # Not every device tells; and what has just killed a slot may have taken the driver along, from its start on.
+    with contextlib.suppress(nvml.NVMLError):
+        nvml.nvmlInit()
+        try:
+            for process in nvml.nvmlDeviceGetComputeRunningProcesses(nvml.nvmlDeviceGetHandleByUUID(uuid)):
+                if process.pid == pid:
+                    return int(process.usedGpuMemory or 0)
+        finally:
+            nvml.nvmlShutdown()
+    return None
 
 
 def _cards(nvml: Any, notes: list[str]) -> Iterator[Card]:

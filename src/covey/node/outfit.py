@@ -33,14 +33,15 @@ class Outfit:
     """The settings of a slot.
 
     `setup` is the sealed `(initializer, initargs)`, bytes and large buffers, and the token by which the slot knows it
-    again where a function brings it along. `node` is its node's name, if it has one.
-    `path` is the slot's `sys.path`; None: that of the process that runs here. `far`: its tasks
+    again where a function brings it along. `recycle_rss`: bytes over which it leaves after a task. `node` is its node's
+    name, if it has one. `path` is the slot's `sys.path`; None: that of the process that runs here. `far`: its tasks
     come from other programs.
     """
 
     address: str
     setup: tuple[bytes, Sequence[bytes | bytearray | memoryview | PickleBuffer], bytes] | None = None
     max_tasks: int = 0
+    recycle_rss: int = 0
     result_limit: int = 1 << 30
     native: bool = True
     beat_every: float = 2.0
@@ -61,6 +62,7 @@ class Outfit:
             "levels": _logging_levels(),
             "setup": setup,
             "max_tasks": self.max_tasks,
+            "recycle_rss": self.recycle_rss,
             "result_limit": self.result_limit,
             "native": self.native,
             "beat_every": self.beat_every,

@@ -28,6 +28,7 @@ from covey.keys.pairs import KeyPair, PeerKeys, RoleKeys, fingerprint_of
 from covey.keys.secret import Secret
 from covey.node.answers import Answers
 from covey.node.bridge import NodeEnd, pipe_path
+from covey.node.limits import NO_LIMITS, SlotLimits
 from covey.node.local import LocalNode
 from covey.node.machines import Machine, Machines
 from covey.node.occupant import occupant_of
@@ -62,7 +63,8 @@ class NodeServer:
     """A node that serves other machines until it is told to end.
 
     `gate` is where it listens, `pipe` an address of `pipe_address` where it listens besides, `upstream` the broker that
-    it dials. A pipe that needs a bridge leads to the gate's first address, which is then on 127.0.0.1.
+    it dials. `limits`: how long a slot is kept. A pipe that needs a bridge leads to the gate's first address, which is
+    then on 127.0.0.1.
     """
 
     def __init__(
@@ -74,6 +76,7 @@ class NodeServer:
         upstream: tuple[Sequence[Machine], PeerKeys] | None = None,
         name: str | None = None,
         slots: bool = True,
+        limits: SlotLimits = NO_LIMITS,
     ) -> None:
         _raise_descriptor_limit()
         self._done = threading.Event()
@@ -92,6 +95,7 @@ class NodeServer:
         self.node = LocalNode(
             offer=offer if slots else _nothing_of(offer),
             name=name,
+            limits=limits,
             links=True,
             far=True,
             more_addresses=(local,) if local is not None else (),
@@ -161,6 +165,7 @@ class NodeServer:
             ends.append(signal.SIGHUP)
         before = {number: signal.signal(number, self._on_signal) for number in ends}
         grace: float | None = None
+        self.node.adopt(True)
         try:
             self.start()
             on_ready()
@@ -176,6 +181,7 @@ class NodeServer:
                 signal.signal(number, handler)
             self.node.close(grace)
             self.close()
+            self.node.adopt(False)
         if self._error is not None:
             raise self._error
 

@@ -16,6 +16,7 @@ __all__ = [
     "EXIT_PLANNED",
     "EXIT_SETUP_FAILED",
     "GPU",
+    "KIN",
     "UP",
     "WHOLE_SHARE",
     "gpus",
@@ -47,6 +48,10 @@ node: str | None = None
 
 running: "Runner | None" = None
 """What runs the tasks of this slot. (`slot.runner` is the compiled module.)"""
+
+# The variable by which whatever a task has started is known to be of this slot (see `link/kin`): the marks of the slots
+# that it runs in, the innermost last, because a task may have a flock of its own.
+KIN = "_COVEY_KIN"
 
 # How a slot tells the keeper why it ended. Arbitrary, but none that a program is likely to pass to `exit`:
 # a task that calls `os._exit(0)` has killed its slot, and must not look like one that left as planned.

@@ -69,6 +69,8 @@ def main(
             mark=mark,
             beat_every=outfit["beat_every"],
             far=outfit["far"],
+            kin=os.environ.get(slot.KIN, "").encode(),
+            max_rss=outfit["recycle_rss"],
         )
         slot.running = runner
         runner.connect()

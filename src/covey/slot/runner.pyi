@@ -6,8 +6,9 @@ def die_with_parent(parent: int) -> None: ...
 
 # Takes tasks from the broker at `address`, one at a time, until it is told to stop. `lifeline` is the reading
 # end of a pipe that the node holds: when the other end closes, the process exits, whatever it is doing. `mark` is
-# a file of eight bytes, in which the node reads, should the process die, which task ran. `far`: what tasks write is
-# sent with this machine's name.
+# a file in which the node reads, should the process die, which task ran: its token in eight bytes, and the name of its
+# function. `far`: what tasks write is sent with this machine's name. `kin` stands in the environment of all that tasks
+# start. `max_rss`: bytes over which it leaves once a task is done; 0: no limit.
 class Runner:
     def __init__(
         self,
@@ -24,10 +25,12 @@ class Runner:
         mark: int = -1,
         beat_every: float = 2.0,
         far: bool = False,
+        kin: bytes = b"",
+        max_rss: int = 0,
     ) -> None: ...
     # Starts the I/O thread and says HELLO; does not wait for the answer.
     def connect(self) -> None: ...
-    # Runs tasks until STOP or `max_tasks`, and returns 0. SystemExit of a task passes through; any other
+    # Runs tasks until STOP, `max_tasks` or `max_rss`, and returns 0. SystemExit of a task passes through; any other
     # exception means that this slot and its broker do not fit together (REFUSE).
     def run(self) -> int: ...
     # Which attempt at its task runs now, from 1; 0 while no task runs.

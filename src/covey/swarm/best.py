@@ -58,10 +58,14 @@ class Best:
                 if better(*its, *best, self.minimize):
                     row = other
         violation = 0.0 if violations is None else float(violations[row])
-        if not self.beaten_by(group, float(values[row]), violation):
+        return self.claim(group, positions[row], float(values[row]), violation)
+
+    def claim(self, group: int, position: Vector, value: float, violation: float) -> bool:
+        """One evaluated particle of a group; whether it is the new best."""
+        if not self.beaten_by(group, value, violation):
             return False
-        self.positions[group] = positions[row]
-        self.values[group] = values[row]
+        self.positions[group] = position
+        self.values[group] = value
         self.violations[group] = violation
         return True
 

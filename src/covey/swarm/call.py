@@ -119,7 +119,7 @@ def optimize(
         vectorized: False for a function of a single particle. chunk: particles in one call of a vectorised one.
         on_error: "worst" counts what raises as the worst there is, "raise" raises it.
         in_flight: tasks under way in a stream; None: by the number of slots, on which the result then depends.
-        islands, leg: how many for each group, and how many generations between exchanges, from fewer at the beginning.
+        islands, leg: how many for each group, and how many generations between exchanges, fewer at the beginning.
         inline: True runs everything in this process, False nothing, None what is too cheap to be sent.
         returninfo: returns `(result, info)`, with `info` a dict of history, evaluations, seed and so on.
         machines, use_gpu, gpu_policy, max_cpu, max_gpu, port, named_pipe, executor, progress: as for `distribute`.

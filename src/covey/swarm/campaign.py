@@ -21,15 +21,17 @@ from covey.client.progress import maybe_progress
 from covey.distributed import Wanted
 from covey.errors import BadFitness
 from covey.swarm.arguments import Arguments
+from covey.swarm.calls import Calls, OutOfTime
 from covey.swarm.checkpoint import Checkpoint
 from covey.swarm.chunks import default_chunk
 from covey.swarm.draws import Draws
 from covey.swarm.evaluation import Evaluation
-from covey.swarm.evaluator import Evaluator, OutOfTime
+from covey.swarm.evaluator import Evaluator
 from covey.swarm.faults import Tally
 from covey.swarm.fitness import Fitness
 from covey.swarm.imprint import imprint_of
-from covey.swarm.islands import Islands, Leg
+from covey.swarm.islands import Islands
+from covey.swarm.leg import Leg
 from covey.swarm.places import Place
 from covey.swarm.problem import IN_FLIGHT, PLANNED, SEED, Problem
 from covey.swarm.result import Result
@@ -121,27 +123,30 @@ class Campaign:
         )
         exact = arguments.chunk is not None
         evaluation = Evaluation(self.fitness, self.constraints, self.forgiving, problem.chunk, exact=exact)
-        evaluator = Evaluator(
-            evaluation, place, tally, chunk=problem.chunk, fixed=exact,
-            # Who asks for no barrier has slow evaluations, and who asks for islands has many.
-            inline=self.inline if self.mode == "rounds" or self.inline is not None else False, clock=monotonic,
+        calls = Calls(
+            place, self.fitness, self.label, inline=place.here or self.inline is True, clock=monotonic,
             deadline=None if arguments.timeout is None else began + arguments.timeout,
         )
-        loop = self._loop(run, evaluator, evaluation, round_size)
+        evaluator = Evaluator(
+            evaluation, calls, tally, chunk=problem.chunk, fixed=exact,
+            # Who asks for no barrier has slow evaluations, and who asks for islands has many.
+            free=self.inline is None and self.mode == "rounds",
+        )
+        loop = self._loop(run, evaluator, calls, evaluation, round_size)
         try:
             if kept is not None and found is not None:
                 if not contents[HELD] or found["identity"].get(HELD) != contents[HELD]:
-                    self._require_same_value(kept, found["run"], evaluator)
+                    self._require_same_value(kept, found["run"], evaluator, calls)
                 run.restore(found["run"], replayed=self.mode == "stream")
                 loop.restore(found["loop"])
             reason = self._go(loop, run, evaluator, place)
         finally:
-            evaluator.drop()
+            left_behind = calls.drop()
             if progress is not None:
                 progress.close()
-        # A stream leaves tasks behind that nobody waits for any more.
-        place.leave(kill=reason in ("timeout", "interrupted") or self.mode == "stream")
-        return self._result(run, evaluator, reason)
+        # A stream leaves tasks behind that nobody waits for any more, and islands may.
+        place.leave(kill=reason in ("timeout", "interrupted") or self.mode == "stream" or left_behind)
+        return self._result(run, len(calls.who), reason)
 
     def _contents(self) -> dict[str, str]:
         """Digests of all that decides values, by name; of what running may change in `HELD`, "" if there is none."""
@@ -155,7 +160,9 @@ class Campaign:
         held = " ".join(loose) if all(loose) else ""
         return {name: imprint.firm for name, imprint in imprints.items()} | {HELD: held}
 
-    def _require_same_value(self, kept: Checkpoint, books: Mapping[str, Any], evaluator: Evaluator) -> None:
+    def _require_same_value(
+        self, kept: Checkpoint, books: Mapping[str, Any], evaluator: Evaluator, calls: Calls
+    ) -> None:
         """BadCheckpoint if the best positions do not have their values any more.
 
         Objects that the function refers to differ, or cannot be compared: counters may, data must not.
@@ -164,9 +171,9 @@ class Campaign:
         groups = np.flatnonzero(np.isfinite(values))
         if not len(groups):
             return
-        deadline, evaluator.deadline = evaluator.deadline, None
+        deadline, calls.deadline = calls.deadline, None
         anew = evaluator.evaluate(np.asarray(books["best"]["positions"])[groups], groups).values
-        evaluator.deadline = deadline
+        calls.deadline = deadline
         # Other neighbours in a call may give other last bits, of the largest numbers on the way.
         largest = float(np.nanmax(np.abs([*np.ravel(books["history"]["best"]), *values])))
         close = np.isclose(anew, values[groups], rtol=1e-6, atol=1e-12 * largest)
@@ -223,12 +230,12 @@ class Campaign:
         )
 
     def _loop(
-        self, run: Run, evaluator: Evaluator, evaluation: Evaluation, round_size: int
+        self, run: Run, evaluator: Evaluator, calls: Calls, evaluation: Evaluation, round_size: int
     ) -> Rounds | Stream | Islands:
         problem = run.problem
         if self.mode == "islands":
             leg = Leg(evaluation, self.space, self.minimize, problem.chunk, monotonic)
-            return Islands(run, evaluator, leg)
+            return Islands(run, calls, leg)
         optimizers = [problem.optimizer(group) for group in range(self.group_count)]
         if self.mode == "stream":
             return Stream(run, evaluator, optimizers, round_size)
@@ -253,7 +260,7 @@ class Campaign:
                 raise
             return "interrupted"
 
-    def _result(self, run: Run, evaluator: Evaluator, reason: str) -> Result:
+    def _result(self, run: Run, workers: int, reason: str) -> Result:
         faults = run.tally.faults()
         if not np.isfinite(run.best.values).any():
             if run.problem.noise and faults.total < run.total:
@@ -283,7 +290,7 @@ class Campaign:
         problem = run.problem
         return Result(
             columns=run.found(), fitness=run.best.values.copy(), history=run.history, evaluations=run.total,
-            seconds=run.elapsed, stopped_because=reason, workers_used=len(evaluator.who), faults=faults,
+            seconds=run.elapsed, stopped_because=reason, workers_used=workers, faults=faults,
             seed=problem.seed, feasible=run.best.violations <= 0.0, confirmed=run.confirmed.copy(),
             algorithm=problem.algorithm_name, mode=self.mode, minimize=self.minimize,
         )

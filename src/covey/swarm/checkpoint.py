@@ -29,7 +29,7 @@ from covey.errors import BadCheckpoint
 __all__ = ["Checkpoint"]
 
 # Of this layout and of what the loops put into it.
-FORMAT = 3
+FORMAT = 4
 TREE = "tree.json"
 # Of the names of files that are being written: .FILE.xxxxxxxx.part
 PART = ".part"

@@ -1,253 +1,218 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """The loop whose swarms live in slots: islands that swim some generations for themselves, then exchange their bests.
 
-    leg = (state of an island, a migrant) ─► slot ─► (state, its best, what happened)
+    leg 1 of each island ─► leg 2, as soon as its own leg 1 has landed ─► leg 3, as soon as all legs 1 are booked …
 
-Why: where an evaluation takes microseconds, no particle is worth a message, but a few thousand of them are; and on a
-GPU the swarm should be where its fitness is.
+Why: a swarm should be where its fitness is; and on its way there and back no slot should wait for another.
 
-May not know: slots. Guarantees: a state travels with its task and comes back with the outcome, so a slot that dies
-costs one leg, and what kills every slot that it comes to costs one island, for which another begins; migrants go around
-a ring in a fixed order at the end of a leg, so the seed alone decides the result. The first legs are short, and a leg
-ends before the time is over: so there is something to give when it is, and what does nothing but raise shows after one
-generation.
+May not know: slots. Guarantees: bests go around a ring and are told one leg later, so the seed alone decides the
+result, whichever leg lands first; a slot that dies costs one leg, and what kills every slot that it comes to costs one
+island, for which another begins; no island is more than a leg ahead of the books. The first legs are short, so there is
+something to give when the time is over, and what does nothing but raise shows after one generation.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from covey.codec.outcome import open_error, seal_error
-from covey.errors import CoveyError, PoisonTask
-from covey.swarm.best import Best
-from covey.swarm.chunks import ends_of
-from covey.swarm.evaluation import Evaluation
-from covey.swarm.evaluator import Evaluator
-from covey.swarm.faults import Tally
-from covey.swarm.feasible import told
-from covey.swarm.history import mean_and_spread
-from covey.swarm.optimizer import Optimizer
+from covey.codec.outcome import open_error
+from covey.errors import WorkerDied
+from covey.swarm.calls import Calls, Given
+from covey.swarm.leg import Landfall, Leg, opened, packed
 from covey.swarm.run import Run
-from covey.swarm.space import Space
+from covey.swarm.wave import Island, Migrants, Outlook, Voyage, Wave, find_generations
 
-__all__ = ["Islands", "Leg"]
+__all__ = ["Islands"]
 
-Vector = NDArray[np.float64]
-
-
-@dataclass(slots=True)
-class Landfall:
-    """What comes back from a leg."""
-
-    state: dict[str, Any]
-    # Each new best of this leg, as one row each, and in which of its generations it was found.
-    found_in: list[int]
-    positions: Vector
-    values: Vector
-    violations: Vector
-    # Of each generation.
-    evaluations: list[int]
-    mean: list[float]
-    spread: list[float]
-    tally: dict[str, Any]
-    # What raised first, sealed with its traceback, if nothing else came of this leg.
-    error: bytes | None
-    who: tuple[str, int, int] | None
-
-
-class Leg:
-    """Some generations of an island, in a slot."""
-
-    __slots__ = ("chunk", "clock", "evaluation", "minimize", "space")
-
-    def __init__(
-        self, evaluation: Evaluation, space: Space, minimize: bool, chunk: int, clock: Callable[[], float]
-    ) -> None:
-        self.evaluation = evaluation
-        self.space = space
-        self.minimize = minimize
-        self.chunk = chunk
-        self.clock = clock
-
-    def __call__(
-        self, state: dict[str, Any], migrant: tuple[Vector, Vector] | None, generations: int, group: int,
-        seconds: float | None
-    ) -> Landfall:
-        """The island after so many generations; after fewer, if one more would last beyond `seconds`."""
-        optimizer = Optimizer.from_state({**state, "space": self.space.state()})
-        if migrant is not None:
-            optimizer.inject(*migrant)
-        best = Best(1, self.space.dimension, self.minimize)
-        # The caller gives up, not a leg: it sees the other islands, too.
-        tally = Tally("", None)
-        landed = Landfall({}, [], *self._nothing(), [], [], [], {}, None, None)
-        finds: list[tuple[Vector, float, float]] = []
-        first: Exception | None = None
-        began = before = self.clock()
-        for number in range(generations):
-            ids, positions = optimizer.ask()
-            count = len(positions)
-            try:
-                outcome = self.evaluation(positions, np.full(count, group), ends_of(count, self.chunk))
-                values, violations, landed.who = outcome.values, outcome.violations, outcome.who
-                tally.on_values(values, outcome.raised, outcome.fault, outcome.company)
-            except CoveyError:
-                raise
-            except Exception as error:
-                if not self.evaluation.forgiving:
-                    raise
-                first = first or error
-                tally.on_raised(count, error)
-                values = np.full(count, np.nan)
-                violations = np.zeros(count) if self.evaluation.constraints else None
-            ranks = told(values, violations, self.minimize)
-            if best.offer(0, positions, values, violations, ranks):
-                landed.found_in.append(number)
-                finds.append((best.positions[0].copy(), float(best.values[0]), float(best.violations[0])))
-            optimizer.tell(ids, ranks)
-            mean, spread = mean_and_spread(values, violations)
-            landed.evaluations.append(count)
-            landed.mean.append(mean)
-            landed.spread.append(spread)
-            now = self.clock()
-            if seconds is not None and now - began + (now - before) > seconds:
-                break
-            before = now
-        if finds:
-            landed.positions = np.array([position for position, _, _ in finds])
-            landed.values = np.array([value for _, value, _ in finds])
-            landed.violations = np.array([violation for _, _, violation in finds])
-        landed.state = {**optimizer.state(), "space": None}
-        landed.tally = tally.state()
-        if first is not None and not tally.any_good:
-            landed.error = seal_error(first)
-        return landed
-
-    def _nothing(self) -> tuple[Vector, Vector, Vector]:
-        return np.empty((0, self.space.dimension)), np.empty(0), np.empty(0)
+# A leg may be sent though it may turn out that nobody wants it, if legs take less than this, in seconds.
+BRIEF = 0.25
+# What a leg that is sent ahead may take of what is left of the time for it: others will come behind it.
+AHEAD = 0.25
 
 
 class Islands:
     """The loop of islands."""
 
-    def __init__(self, run: Run, evaluator: Evaluator, leg: Leg) -> None:
+    def __init__(self, run: Run, calls: Calls, leg: Leg) -> None:
         self._run = run
-        self._evaluator = evaluator
+        self._calls = calls
         self._leg = leg
         problem = run.problem
-        made = [
-            [problem.optimizer(group, island) for island in range(problem.islands)]
+        self._count = problem.islands
+        made = {
+            (group, island): problem.optimizer(group, island)
             for group in range(problem.group_count)
+            for island in range(self._count)
+        }
+        # Evaluations in a generation, of an island and of a group.
+        self._sizes = {voyage: optimizer.batch for voyage, optimizer in made.items()}
+        self._batches = [
+            sum(self._sizes[group, island] for island in range(self._count)) for group in range(problem.group_count)
         ]
-        self._batches = [sum(optimizer.batch for optimizer in islands) for islands in made]
-        self._states = [[{**optimizer.state(), "space": None} for optimizer in islands] for islands in made]
-        # What each island's neighbour found last; None before there is anything.
-        self._migrants: list[list[tuple[Vector, Vector] | None]] = [[None] * problem.islands for _ in made]
-        # How often each island was lost with its slots, and has begun anew.
-        self._losses = [[0] * problem.islands for _ in made]
-        # The group of each leg under way.
-        self._sailing: list[int] = []
+        # As the last wave that is booked left them.
+        self._islands = {voyage: Island(packed(optimizer.state(space=False)), 0) for voyage, optimizer in made.items()}
+        # What was found by then, for the island that is told; and what had been found one wave before.
+        self._found: Migrants = [[None] * self._count for _ in range(problem.group_count)]
+        self._heard = self._found
+        # What the wave that comes next is planned from; None: from the books as they are.
+        self._outlook: Outlook | None = None
+        # The wave that is waited for, and the one that those are in who need not wait.
+        self._wave: Wave | None = None
+        self._following: Wave | None = None
+        self._booked = run.elapsed
+        self._lasted = float("inf")
 
     def go(self) -> str:
         """Runs until it is over; says why it is."""
         run = self._run
+        self._booked = run.elapsed
         while True:
             active = run.stops.active
-            generations = self._generations(active)
-            reason = run.over(generations * sum(self._batches[group] for group in active))
+            wave = self._following
+            if wave is None and self._outlook is not None:
+                wave = self._planned(self._outlook, self._heard)
+            if wave is None:
+                wave = self._planned(Outlook(run.iterations, run.total, active), self._heard)
+            each = sum(self._batches[group] for group in active)
+            reason = run.over(each * (1 if wave is None else wave.generations))
             run.save(self._state, last=reason is not None)
             if reason is not None:
                 return reason
-            self._sail(active, generations)
+            # Or there would be a reason.
+            assert wave is not None
+            wave.groups = active
+            self._outlook = Outlook(run.iterations + wave.generations, run.total + each * wave.generations, active)
+            self._wave, self._following = wave, self._planned(self._outlook, self._found)
+            self._sail(wave, self._following)
+            self._book(wave)
 
     def absorb(self) -> None:
-        """Legs were broken off: their islands are where they began, but what the others found counts for the best."""
-        for group, landed in zip(self._sailing, self._evaluator.landed, strict=False):
-            if landed is not None:
-                self._run.tally.add(landed.tally)
-                for number in range(len(landed.evaluations)):
-                    self._claim(group, landed, number)
+        """Legs were broken off: what landed and is not booked counts for the best."""
+        for (wave, voyage), landed in self._calls.take_arrived():
+            wave.landed[voyage] = landed
+        for wave in (self._wave, self._following):
+            for (group, _), landed in () if wave is None else wave.landed.items():
+                if isinstance(landed, Landfall) and group in self._run.stops.active:
+                    self._run.tally.add(landed.tally)
+                    for number in range(len(landed.evaluations)):
+                        self._claim(group, landed, number)
 
-    def restore(self, state: dict[str, Any]) -> None:
+    def restore(self, state: Mapping[str, Any]) -> None:
         """Goes on from a checkpoint."""
-        self._states, self._losses = state["states"], state["losses"]
-        self._migrants = [
-            [None if migrant is None else (migrant[0], migrant[1]) for migrant in group] for group in state["migrants"]
-        ]
+        for group, island in self._islands:
+            its = packed(state["states"][group][island])
+            self._islands[group, island] = Island(its, state["losses"][group][island])
+        self._found, self._heard = (
+            [[None if migrant is None else (migrant[0], migrant[1]) for migrant in group] for group in state[name]]
+            for name in ("found", "heard")
+        )
+        self._outlook = None if state["outlook"] is None else Outlook(*state["outlook"])
 
     def _state(self) -> dict[str, Any]:
-        return {"states": self._states, "migrants": self._migrants, "losses": self._losses}
+        groups = [[self._islands[group, island] for island in range(self._count)] for group in range(len(self._found))]
+        return {
+            "states": [[opened(island.state) for island in islands] for islands in groups],
+            "losses": [[island.losses for island in islands] for islands in groups],
+            "found": self._found, "heard": self._heard, "outlook": self._outlook and list(self._outlook),
+        }
 
-    def _generations(self, active: list[int]) -> int:
-        """A leg, or what is left until a limit, one generation at least. A leg at most doubles what was done."""
-        stops, run = self._run.stops, self._run
-        generations = min(run.problem.leg, max(1, run.iterations))
-        if stops.iterations is not None:
-            generations = min(generations, stops.iterations - run.iterations)
-        if stops.budget is not None and active:
-            generations = min(generations, (stops.budget - run.total) // sum(self._batches[group] for group in active))
-        return max(1, generations)
+    def _planned(self, outlook: Outlook, migrants: Migrants) -> Wave | None:
+        run = self._run
+        generations = find_generations(outlook, run.stops, self._batches, run.problem.leg)
+        return None if generations is None else Wave(generations, outlook.groups, migrants)
 
-    def _sail(self, active: list[int], generations: int) -> None:
-        run, evaluator = self._run, self._evaluator
-        count = run.problem.islands
-        voyages = [(group, island) for group in active for island in range(count)]
-        self._sailing = [group for group, _ in voyages]
-        seconds = evaluator.seconds_for(len(voyages))
-        left = run.elapsed
-        landed: list[Landfall | PoisonTask] = evaluator.call_all(
-            self._leg,
-            [
-                (self._states[group][island], self._migrants[group][island], generations, group, seconds)
-                for group, island in voyages
-            ],
-        )
-        evaluator.landed = []
-        sunk = 0
-        arrivals: dict[int, list[Landfall]] = {group: [] for group in active}
-        for (group, island), found in zip(voyages, landed, strict=True):
-            if isinstance(found, PoisonTask):
-                sunk += self._lose(group, island, generations, found)
-                continue
-            arrivals[group].append(found)
-            self._states[group][island] = found.state
-            run.tally.add(found.tally)
-            if len(found.values) and count > 1:
-                # The last is the best of the leg.
-                ranks = run.told(found.values[-1:], found.violations[-1:])
-                self._migrants[group][(island + 1) % count] = found.positions[-1:], ranks
-        self._require_good(landed, sunk)
-        made = max((len(its.evaluations) for islands in arrivals.values() for its in islands), default=generations)
-        each = (run.elapsed - left) / made
-        for number in range(made):
-            mean, spread = [float("nan")] * len(self._states), [float("nan")] * len(self._states)
-            for group, islands in arrivals.items():
-                for its in islands:
-                    self._claim(group, its, number)
-                mean[group] = _middle([its.mean[number] for its in islands if number < len(its.mean)])
-                spread[group] = _middle([its.spread[number] for its in islands if number < len(its.spread)])
-            # Nobody looked at the clock between generations: their times are spread evenly.
-            run.end_iteration(mean, spread, time=left + each * (number + 1), told=number == made - 1)
+    def _sail(self, wave: Wave, following: Wave | None) -> None:
+        """Until all legs of a wave have landed. Who lands is sent on, unless the books may say that nobody wants that.
 
-    def _lose(self, group: int, island: int, generations: int, error: PoisonTask) -> int:
-        """An island went down with its slots; gives of how many evaluations that is the end.
-
-        The same again would end in the same way, so another island begins in its place. Nobody knows how far the leg
-        came: all of it counts.
+        What the next leg is told of the others is known by then: it is what they had found a leg before.
         """
-        problem = self._run.problem
-        self._losses[group][island] += 1
-        anew = problem.optimizer(group, island, self._losses[group][island])
-        self._states[group][island] = {**anew.state(), "space": None}
-        lost = generations * anew.batch
-        self._run.count(group, lost)
-        self._run.tally.on_lost(lost, error)
-        return lost
+        voyages = wave.voyages(self._count)
+        if self._run.may_end_early and self._lasted > BRIEF:
+            following = None
+        share = 1.0 if following is None else AHEAD
+        for voyage in voyages:
+            if voyage not in wave.left:
+                self._send(wave, voyage, self._islands[voyage], share)
+            elif voyage in wave.landed and following is not None:
+                self._send(following, voyage, wave.reached[voyage], share)
+        awaited = set(voyages)
+        while not wave.landed.keys() >= awaited:
+            (its, voyage), given = self._calls.take()
+            self._land(its, voyage, given)
+            # Not those of a group that was found to be finished meanwhile.
+            if its is wave and voyage in awaited and following is not None:
+                self._send(following, voyage, wave.reached[voyage], share)
+
+    def _send(self, wave: Wave, voyage: Voyage, island: Island, share: float) -> None:
+        group, number = voyage
+        seconds = self._calls.seconds_for(self._count * len(wave.groups))
+        if seconds is not None:
+            seconds *= share
+        wave.left[voyage] = island
+        migrant = wave.migrants[group][number]
+        self._calls.post((wave, voyage), self._leg, island.state, migrant, wave.generations, group, seconds)
+
+    def _land(self, wave: Wave, voyage: Voyage, given: Given) -> None:
+        """A leg is over: the island is where it came to, or begins anew where it went down with its slots."""
+        before = wave.left[voyage]
+        try:
+            landed: Landfall = given()
+        except WorkerDied as error:
+            if not self._leg.evaluation.forgiving:
+                raise
+            # The same again would end in the same way.
+            losses = before.losses + 1
+            anew = self._run.problem.optimizer(*voyage, losses).state(space=False)
+            wave.landed[voyage], wave.reached[voyage] = error, Island(packed(anew), losses)
+            return
+        wave.landed[voyage], wave.reached[voyage] = landed, Island(landed.state, before.losses)
+        if landed.who is not None and not self._calls.inline:
+            self._calls.who.add(landed.who)
+
+    def _book(self, wave: Wave) -> None:
+        """All legs of a wave are there: what happened in each of its generations, and what is told of it later."""
+        run = self._run
+        # Whoever presses Ctrl-C from here on must not find it counted twice.
+        self._wave = None
+        voyages = wave.voyages(self._count)
+        found = [list(migrants) for migrants in self._found]
+        arrivals: list[tuple[int, Landfall]] = []
+        sunk = 0
+        for group, island in voyages:
+            landed = wave.landed[group, island]
+            self._islands[group, island] = wave.reached[group, island]
+            if isinstance(landed, WorkerDied):
+                # Nobody knows how far the leg came: all of it counts.
+                lost = wave.generations * self._sizes[group, island]
+                run.count(group, lost)
+                run.tally.on_lost(lost, landed)
+                sunk += lost
+                continue
+            arrivals.append((group, landed))
+            run.tally.add(landed.tally)
+            if len(landed.values) and self._count > 1:
+                # The last is the best of the leg.
+                ranks = run.told(np.array(landed.values[-1:]), np.array(landed.violations[-1:]))
+                found[group][(island + 1) % self._count] = landed.positions[-1:], ranks
+        self._heard, self._found = self._found, found
+        self._require_good([wave.landed[voyage] for voyage in voyages], sunk)
+        made = max((len(its.evaluations) for _, its in arrivals), default=wave.generations)
+        now = run.elapsed
+        each = (now - self._booked) / made
+        for number in range(made):
+            mean, spread = [float("nan")] * len(self._batches), [float("nan")] * len(self._batches)
+            for group in wave.groups:
+                its = [landed for where, landed in arrivals if where == group]
+                for landed in its:
+                    self._claim(group, landed, number)
+                mean[group] = _middle([landed.mean[number] for landed in its if number < len(landed.mean)])
+                spread[group] = _middle([landed.spread[number] for landed in its if number < len(landed.spread)])
+            # Nobody looked at the clock between generations: their times are spread evenly.
+            run.end_iteration(mean, spread, time=self._booked + each * (number + 1), told=number == made - 1)
+        self._booked, self._lasted = now, now - self._booked
 
     def _claim(self, group: int, landed: Landfall, number: int) -> None:
         """What a generation of a leg found goes into the books."""
@@ -256,18 +221,16 @@ class Islands:
             run.count(group, landed.evaluations[number])
         if number in landed.found_in:
             row = landed.found_in.index(number)
-            at = slice(row, row + 1)
-            ranks = run.told(landed.values[at], landed.violations[at])
-            run.offer(group, landed.positions[at], landed.values[at], landed.violations[at], ranks)
+            run.best.claim(group, landed.positions[row], landed.values[row], landed.violations[row])
 
-    def _require_good(self, landed: list[Landfall | PoisonTask], sunk: int) -> None:
+    def _require_good(self, landed: list[Landfall | WorkerDied], sunk: int) -> None:
         """Raises what the fitness raised, or what its slots died of, if that is all there was on every island."""
         tally = self._run.tally
         if tally.any_good:
             return
         arrived = [found for found in landed if isinstance(found, Landfall)]
         errors = [open_error(found.error) for found in arrived if found.error is not None]
-        fatal = [found for found in landed if isinstance(found, PoisonTask)]
+        fatal = [found for found in landed if isinstance(found, WorkerDied)]
         total = sunk + sum(sum(found.evaluations) for found in arrived)
         if tally.raised == total:
             tally.give_up(total, (errors or fatal)[-1])
@@ -276,4 +239,4 @@ class Islands:
 
 def _middle(values: list[float]) -> float:
     known = [value for value in values if value == value]
-    return float(np.mean(known)) if known else float("nan")
+    return sum(known) / len(known) if known else float("nan")

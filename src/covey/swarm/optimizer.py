@@ -136,17 +136,22 @@ class Optimizer:
         told = _checked_values(values, len(inner))
         self._algorithm.inject(inner, told if self.minimize else -told)
 
-    def state(self) -> dict[str, Any]:
-        """All there is to know, as nested dicts of numbers, strings, lists, arrays and what you gave to a Choice."""
+    def state(self, *, space: bool = True) -> dict[str, Any]:
+        """All there is to know, as nested dicts of numbers, strings, lists, arrays and what you gave to a Choice.
+
+        Without its `space`, which is as it was given, that must be given to `from_state` again.
+        """
         return {
             "format": FORMAT, "algorithm": self._name, "seed": self.seed, "minimize": self.minimize,
             "group_size": self._group_size, "budget": self._budget, "optinfo": dict(self._optinfo),
-            "space": self.space.state(), "search": self._algorithm.state(),
+            "space": self.space.state() if space else None, "search": self._algorithm.state(),
         }
 
     @classmethod
-    def from_state(cls, state: Mapping[str, Any]) -> "Optimizer":
+    def from_state(cls, state: Mapping[str, Any], space: Space | None = None) -> "Optimizer":
         """The optimisation whose `state()` this is; it goes on bit for bit as that one would have.
+
+        `space` is its space, if the state is without.
 
         >>> one = Optimizer([[0, 1]], seed=5)
         >>> two = Optimizer.from_state(one.state())
@@ -156,8 +161,10 @@ class Optimizer:
         if state.get("format") != FORMAT:
             raise ValueError(f"this is no state of an Optimizer of this version of covey (format "
                              f"{state.get('format')!r}, wanted {FORMAT}); begin anew")
+        if space is None:
+            space = Space.from_state(state["space"])
         self = cls(
-            Space.from_state(state["space"]), algorithm=state["algorithm"], group_size=state["group_size"],
+            space, algorithm=state["algorithm"], group_size=state["group_size"],
             seed=state["seed"], minimize=state["minimize"], budget=state["budget"], optinfo=state["optinfo"],
         )
         self._algorithm.restore(state["search"])

@@ -75,11 +75,11 @@ class Rounds:
     def restore(self, state: dict[str, Any]) -> None:
         """Goes on from a checkpoint."""
         for number, its in enumerate(state["optimizers"]):
-            self._optimizers[number] = Optimizer.from_state({**its, "space": self._run.problem.space.state()})
+            self._optimizers[number] = Optimizer.from_state(its, self._run.problem.space)
 
     def _state(self) -> dict[str, Any]:
         # The space is the problem's, and may hold a user's objects.
-        return {"optimizers": [{**optimizer.state(), "space": None} for optimizer in self._optimizers]}
+        return {"optimizers": [optimizer.state(space=False) for optimizer in self._optimizers]}
 
     def _round(self, active: list[int]) -> None:
         run, optimizers = self._run, self._optimizers

@@ -82,6 +82,12 @@ class Run:
         """Evaluations so far, in all groups."""
         return int(self.evaluations.sum())
 
+    @property
+    def may_end_early(self) -> bool:
+        """Whether what is found, or the user's callback, may end it."""
+        stops = self.stops
+        return self._callback is not None or not stops.target is stops.ftol is stops.xtol is None
+
     def told(self, values: Vector, violations: Vector | None) -> Vector:
         """What the algorithm is told."""
         return told(values, violations, self.problem.minimize)

@@ -15,6 +15,7 @@ from covey.errors import CoveyError
 from covey.keys.connection import ConnectionFile, find_connection
 from covey.keys.pairs import fingerprint_of
 from covey.keys.secret import Secret
+from covey.node.limits import SlotLimits
 from covey.node.machines import PORT, Machine
 from covey.node.offer import Offer, detect_offer
 from covey.node.pipes import pipe_address
@@ -69,6 +70,9 @@ def parser() -> ArgumentParser:
     whole.add_argument("--max-cpu", type=int, metavar="N", help="at most so many CPUs; -1: all but one")
     whole.add_argument("--max-gpu", type=int, metavar="N", help="at most so many GPUs; 0 touches no driver")
     whole.add_argument("--min-gpu-memory", type=int, default=0, metavar="BYTES", help="leave out GPUs with less free")
+    whole.add_argument("--max-tasks-per-slot", type=int, metavar="N", help="replace a slot after so many tasks")
+    whole.add_argument("--slot-max-rss", type=int, metavar="BYTES", help="what a slot may have: over 80 %% it is "
+                       "replaced after its task, over 95 %% ended at once")
     whole.add_argument("--name", help="what this machine is called in errors and tables")
     return whole
 
@@ -76,14 +80,15 @@ def parser() -> ArgumentParser:
 def _server(chosen: Namespace, offer: Offer) -> tuple[NodeServer, str]:
     if offer.cpus == 0 and not offer.gpus:
         raise CoveyError("nothing is left to offer: --max-cpu 0 and no GPU")
+    limits = SlotLimits.checked("covey node", chosen.max_tasks_per_slot, chosen.slot_max_rss)
     if chosen.named_pipe is not None:
         pipe = pipe_address(chosen.named_pipe)
-        server = NodeServer(offer, gate=bridge_gate(pipe, Secret.find), pipe=pipe, name=chosen.name)
+        server = NodeServer(offer, gate=bridge_gate(pipe, Secret.find), pipe=pipe, name=chosen.name, limits=limits)
         return server, f"at the named pipe {chosen.named_pipe}"
     if chosen.listen is not None:
         checked_listen(chosen.listen)
         keys = Secret.find().keys()
-        server = NodeServer(offer, gate=Gate((chosen.listen,), keys), name=chosen.name)
+        server = NodeServer(offer, gate=Gate((chosen.listen,), keys), name=chosen.name, limits=limits)
         return server, f"at {server.addresses[0]}, key {fingerprint_of(keys.broker.public)}"
     path = find_connection(chosen.connect)
     if path is None:
@@ -93,4 +98,5 @@ def _server(chosen: Namespace, offer: Offer) -> tuple[NodeServer, str]:
     machines = [Machine.of_broker(path, address) for address in file.addresses]
     if not machines:
         raise CoveyError(f"the connection file {path} names no address yet: start its broker first")
-    return NodeServer(offer, upstream=(machines, file.keys("node")), name=chosen.name), f"for {machines[0].written}"
+    server = NodeServer(offer, upstream=(machines, file.keys("node")), name=chosen.name, limits=limits)
+    return server, f"for {machines[0].written}"
