@@ -140,7 +140,7 @@ sockets = []
 for number in range(count):
     socket = context.socket(zmq.DEALER)
     socket.connect(address)
-    hello = struct.pack("<BBHIIiIIIIQI", 2, 0, python, 1_000_000 + number, number, -1, 1, 0, 0, 64, 0, 0)
+    hello = struct.pack("<BBHIIiIIIIIQI", 2, 0, python, 1_000_000 + number, number, -1, 1, 0, 0, 0, 64, 0, 0)
     socket.send(message(KINDS["HELLO"], [hello]))
     sockets.append(socket)
 beat = message(KINDS["BEAT"], [])

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from covey import gpu, swarm
     from covey.api import distribute, finished, shutdown
     from covey.client.client import Client
+    from covey.client.resume import resume
     from covey.errors import (
         BadBlocks,
         BadCheckpoint,
@@ -30,12 +31,15 @@ if TYPE_CHECKING:
         CoveyError,
         ForkedClient,
         InitializerFailed,
+        JournalFull,
+        JournalRefused,
         KeyRefused,
         LinkRefused,
         MaybeRan,
         ModuleMissing,
         ModuleTooLarge,
         NobodyThere,
+        NoSuchJob,
         NotPicklable,
         ParcelTooLarge,
         PlaceTaken,
@@ -64,11 +68,14 @@ __all__ = [
     "CoveyError",
     "ForkedClient",
     "InitializerFailed",
+    "JournalFull",
+    "JournalRefused",
     "KeyRefused",
     "LinkRefused",
     "MaybeRan",
     "ModuleMissing",
     "ModuleTooLarge",
+    "NoSuchJob",
     "NobodyThere",
     "NotPicklable",
     "ParcelTooLarge",
@@ -93,6 +100,7 @@ __all__ = [
     "optimize",
     "optworker",
     "print_results",
+    "resume",
     "shutdown",
     "swarm",
 ]
@@ -102,6 +110,7 @@ _HOMES = {
     "finished": "covey.api",
     "shutdown": "covey.api",
     "Client": "covey.client.client",
+    "resume": "covey.client.resume",
     "funworker": "covey.workers",
     "optworker": "covey.workers",
     "current": "covey.slot.current",

@@ -240,6 +240,18 @@ class NobodyThere(CoveyError, ConnectionError):
         return f"none of the machines is there, and this one computes nothing (max_cpu=0):{reasons}"
 
 
+class JournalFull(CoveyError):
+    """The broker's disk is full, so its journal cannot keep a call; what it keeps already goes on."""
+
+
+class JournalRefused(CoveyError):
+    """A journal cannot be used: its folder, its lock, its version or its content; the sentence says which and where."""
+
+
+class NoSuchJob(CoveyError, LookupError):
+    """The journal keeps no job of this id, or another program has taken the job over."""
+
+
 class KeyRefused(CoveyError, ValueError):
     """A key or a connection file cannot be used; the sentence says why, and never what stands in it."""
 

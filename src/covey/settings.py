@@ -86,6 +86,11 @@ class Settings:
     # The connection file of the broker to use, where no other is named. None: none.
     connection: str | None = None
 
+    # The journal.
+
+    # Detached jobs that nobody asks for and no outcome comes of are removed after so long: a week, for a holiday.
+    journal_keep: float = 604_800.0
+
     # The slots.
 
     # At most so many CPUs, for machines whose limits covey cannot see; -1 leaves one. None: as many as there are.

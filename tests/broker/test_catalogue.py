@@ -20,7 +20,7 @@ class Asker:
     def __init__(self) -> None:
         self.broker = Broker(Settings())
         self.tickets = 0
-        self.say("HELLO", struct.pack("<BBHIIiIIIIQI", 1, 0, PYTHON, 7, 0, -1, 0, 0, 0, 0, 0, 1) + b"a")
+        self.say("HELLO", struct.pack("<BBHIIiIIIIIQI", 1, 0, PYTHON, 7, 0, -1, 0, 0, 0, 0, 0, 0, 1) + b"a")
 
     def say(self, kind: str, *records: bytes) -> list[tuple[int, list[tuple[bytes, bytes]]]]:
         self.broker.receive(ROUTE, [message(KINDS[kind], list(records))])

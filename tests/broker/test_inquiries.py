@@ -46,7 +46,7 @@ class Post:
     def greet(
         self, route: bytes, role: int, name: bytes, capacity: tuple[int, int, int] = (0, 0, 0), session: int = 0
     ) -> Letters:
-        hello = struct.pack("<BBHIIiIIIIQI", role, 1, PYTHON, 7, 0, -1, *capacity, 100, session, len(name)) + name
+        hello = struct.pack("<BBHIIiIIIIIQI", role, 1, PYTHON, 7, 0, -1, *capacity, 0, 100, session, len(name)) + name
         return self.bring(route, "HELLO", hello)
 
     def kinds(self, letters: Letters, route: bytes) -> list[str]:
@@ -166,7 +166,7 @@ def test_a_node_that_leaves_keeps_what_runs_and_gives_back_what_waits(post: Post
     assert post.fetch() == {b"d": [("RETRACT", [(tokens[1], b"")])]}
     assert post.kinds(post.bring(b"d", "RETRACTED", tokens[1] + struct.pack("<I", 1)), b"d") == []
     # A kind of place that it finds only now gets nothing either.
-    assert post.bring(b"d", "CREDIT", struct.pack("<IIQIII", 9, 40, 1 << 20, 1, 1, 0)) == {}
+    assert post.bring(b"d", "CREDIT", struct.pack("<IIQIIII", 9, 40, 1 << 20, 1, 1, 0, 0)) == {}
     post.join(b"e", DOER, b"right", (1, 0, 0))
     outcome = tokens[0] + struct.pack("<IIBBH", 0, 5, 1, 1, 0)
     letters = post.bring(b"d", "OUTCOMES", outcome)
@@ -177,7 +177,7 @@ def test_a_node_that_leaves_keeps_what_runs_and_gives_back_what_waits(post: Post
 def post_credit(cpus: int) -> list[tuple[bytes, bytes]]:
     settings = Settings()
     tasks = settings.credit_tasks
-    return [(struct.pack("<IIQIII", tasks, tasks, settings.credit_bytes, cpus, 0, 0), b"")]
+    return [(struct.pack("<IIQIIII", tasks, tasks, settings.credit_bytes, cpus, 0, 0, 0), b"")]
 
 
 def test_who_leaves_says_so_to_those_above(post: Post) -> None:

@@ -42,7 +42,7 @@ class Station:
         self.sockets.append(socket)
         socket.rcvhwm = 1
         socket.connect(self.address)
-        hello = struct.pack("<BBHIIiIIIIQI", role, 1, PYTHON, 7, 0, -1, places, 0, 0, 100, 0, len(name)) + name
+        hello = struct.pack("<BBHIIiIIIIIQI", role, 1, PYTHON, 7, 0, -1, places, 0, 0, 0, 100, 0, len(name)) + name
         say(socket, "HELLO", hello)
         hear(socket, "WELCOME")
         return socket

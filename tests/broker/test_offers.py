@@ -10,7 +10,7 @@ from covey.wire.protocol import KINDS, message
 from test_inquiries import ASKER, DOER, PYTHON, Letters, Post
 
 GPU = 1
-_CREDIT = struct.Struct("<IIQIII")
+_CREDIT = struct.Struct("<IIQIIII")
 _TASK = struct.Struct("<QIIhBBBBBHIIQ")
 _OUTCOME = struct.Struct("<QIIBBH")
 ON_GPU = 0b010
@@ -26,17 +26,17 @@ def post() -> Iterator[Post]:
 
 def slot_hello(kind: int, device: int, pid: int) -> bytes:
     capacity = [int(kind == each) for each in range(3)]
-    return struct.pack("<BBHIIiIIIIQI", DOER, 0, PYTHON, pid, pid, device, *capacity, 100, 0, 1) + b"h"
+    return struct.pack("<BBHIIiIIIIIQI", DOER, 0, PYTHON, pid, pid, device, *capacity, 0, 100, 0, 1) + b"h"
 
 
 def offer(*capacity: int) -> bytes:
-    return _CREDIT.pack(100, 100, 1 << 20, *capacity)
+    return _CREDIT.pack(100, 100, 1 << 20, *capacity, 0)
 
 
 def offered(letters: Letters, route: bytes) -> tuple[int, ...]:
     """The places in the latest CREDIT."""
     records = [record for kind, records in letters[route] if kind == "CREDIT" for record, _ in records]
-    _, _, _, *capacity = _CREDIT.unpack(records[-1])
+    _, _, _, *capacity, _ = _CREDIT.unpack(records[-1])
     return tuple(capacity)
 
 

@@ -326,3 +326,12 @@ def test_what_waits_for_claims_takes_no_more_than_a_credit(short: Callable[..., 
     assert given == list(range(given[0], 41))
     post.broker.settle(0.0)
     assert [name for _, name in tasks_in(post.fetch(), b"n")] == list(range(1, given[0]))
+
+
+def test_who_is_away_is_not_told_of_what_begins_or_prints(post: Post) -> None:
+    token = begin(post)
+    cut(post, b"a")
+    # Nobody is there to be told; what names nobody must not be written to.
+    assert post.bring(b"1", "STARTED", struct.pack("<Q", token)) == {}
+    assert post.bring(b"1", "OUTPUT", struct.pack("<QHHI", token, 1, 0, 5) + b"hello") == {}
+    assert names_in(hello_again(post, b"b"), b"b") == {NAME}

@@ -16,7 +16,7 @@ from test_inquiries import DOER, NAMES, PYTHON
 from test_loops import DEADLINE, Station, hear, say
 
 _TASK = struct.Struct("<QIIhBBBBBHIIQ")
-_WELCOME = struct.Struct("<IIQIIHHIIIII")
+_WELCOME = struct.Struct("<IIQIIHHIIIIII")
 _NAME = struct.Struct("<Q")
 NAME = 0x1234
 FUNCTION = struct.pack("<II16s", 1, 1, bytes(16)) + b"f"
@@ -36,7 +36,7 @@ class Above:
         self._socket = self._context.socket(zmq.ROUTER)
         self._socket.bind(self.address)
         self.hear("HELLO")
-        self.say("WELCOME", _WELCOME.pack(0, 100, 1 << 20, 15_000, 1, PYTHON, 0, 0, 0, 0, 0, 5) + b"above")
+        self.say("WELCOME", _WELCOME.pack(0, 100, 1 << 20, 15_000, 1, PYTHON, 0, 0, 0, 0, 0, 0, 5) + b"above")
 
     def end(self) -> None:
         if self._socket is not None:

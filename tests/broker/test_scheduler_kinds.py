@@ -108,7 +108,7 @@ def test_the_capacity_of_a_kind_is_that_of_who_may_get_something() -> None:
     stage = Stage()
     first, second = stage.doer(capacity=4), stage.doer(kind=GPU)
     third = stage.doer(capacity=2)
-    assert stage.board.totals().capacity == (6, 1, 0)
+    assert stage.board.totals().capacity == (6, 1, 0, 0)
     stage.board.drain(first, 0.0)
     assert stage.board.capacity(CPU) == 2
     stage.board.doer_resized(third, 9, 9, 0.0)
@@ -116,5 +116,5 @@ def test_the_capacity_of_a_kind_is_that_of_who_may_get_something() -> None:
     (ticket,) = stage.tasks(needs=ON_GPU)
     stage.decide()
     assert kinds(stage.cancel(ticket, force=True)) == ["END", "KILL"]
-    assert stage.board.totals().capacity == (9, 0, 0)
+    assert stage.board.totals().capacity == (9, 0, 0, 0)
     assert second != third

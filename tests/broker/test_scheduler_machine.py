@@ -35,7 +35,7 @@ class Anything(Ordered, RuleBasedStateMachine):
         self.askers.add(asker)
 
     @rule(
-        kind=st.sampled_from([0, 0, 1, 1, 2]), capacity=st.sampled_from([1, 1, 1, 3]), depth=st.integers(0, 6),
+        kind=st.sampled_from([0, 0, 1, 1, 2, 3]), capacity=st.sampled_from([1, 1, 1, 3]), depth=st.integers(0, 6),
         relays=st.sampled_from([False, False, True]), device=st.sampled_from([-1, 0, 0, 3]))
     def doer_joins(self, kind: int, capacity: int, depth: int, relays: bool, device: int) -> None:
         if kind != 1 or relays:
@@ -61,7 +61,7 @@ class Anything(Ordered, RuleBasedStateMachine):
     @precondition(lambda self: self.askers)
     @rule(
         data=st.data(), count=st.integers(1, 12), function=st.integers(0, 2),
-        needs=st.sampled_from([5, 5, 5, *range(1, 8)]),
+        needs=st.sampled_from([5, 5, 5, *range(1, 9)]),
         priority=st.sampled_from([-3, 0, 0, 5]), retries=st.integers(0, 2), crashes=st.sampled_from([0, 0, 0, 1, 2]),
         flags=st.sampled_from([0, 0, SPLITTABLE, ONCE, ONCE]), rest_ms=st.sampled_from([0, 0, 30, 400]),
         timeout_ms=st.sampled_from([0, 0, 50]), first=st.integers(0, 60),
@@ -388,7 +388,7 @@ class Anything(Ordered, RuleBasedStateMachine):
         assert (totals.askers, totals.doers) == (len(self.askers), len(self.hands))
         for key, count in self.pending.items():
             assert count <= (key in self.wishes), "not answered"
-        for kind in range(3):
+        for kind in range(4):
             able = [h for h in self.hands.values() if h.kind == kind and not h.barred]
             devices = {h.device for h in able} - {-1}
             assert self.board.capacity(kind) == totals.capacity[kind]
@@ -405,7 +405,7 @@ class Anything(Ordered, RuleBasedStateMachine):
         for asker in self.held & self.askers:
             self.board.asker_held(asker, False)
         self.held.clear()
-        for kind in range(3):
+        for kind in range(4):
             doer = self.board.doer_joined(self.now, kind, 2, 20)
             self.hands[doer] = Hand(kind, 2, 20)
         for _ in range(2000):

@@ -228,7 +228,7 @@ def test_attempts_from_here_stand_before_those_from_below(post: Post) -> None:
     put(post, 1, flags=0, retries=3, retry_wait_ms=1)
     post.join(b"n", DOER, b"north", (1, 0, 0))
     post.broker.unreachable(b"n")
-    hello = struct.pack("<BBHIIiIIIIQI", DOER, 1, PYTHON, 7, 0, -1, 1, 0, 0, 100, 0, 5) + b"south"
+    hello = struct.pack("<BBHIIiIIIIIQI", DOER, 1, PYTHON, 7, 0, -1, 1, 0, 0, 0, 100, 0, 5) + b"south"
     (token,) = tokens(post, b"s", hello)
     post.bring(b"s", "OUTCOMES", _OUTCOME.pack(int.from_bytes(token, "little"), 0, 5, 2, 2, 0))
     again: list[bytes] = []

@@ -149,7 +149,7 @@ def test_facts_that_cannot_be() -> None:
     board = Board()
     asker = board.asker_joined(0.0)
     assert board.task(asker + 1, 0, 0.0) == Refusal.NO_SUCH
-    assert board.task(asker, 0, 0.0, needs=8) == Refusal.NO_SUCH
+    assert board.task(asker, 0, 0.0, needs=9) == Refusal.NO_SUCH
     assert board.task(asker, 0, 0.0, needs=0) == Refusal.NO_SUCH
     assert board.task(asker, 0, 0.0, function=-1) == Refusal.NO_SUCH
     assert board.doer_joined(0.0, 7) == Refusal.NO_SUCH

@@ -36,7 +36,7 @@ class Node:
         self.socket.curve_serverkey = server
         self.socket.curve_publickey, self.socket.curve_secretkey = own
         self.socket.connect(address)
-        hello = struct.pack("<BBHIIiIIIIQI", DOER, 1, PYTHON, 7, 0, -1, 8, 0, 0, 100, 0, 4) + b"node"
+        hello = struct.pack("<BBHIIiIIIIIQI", DOER, 1, PYTHON, 7, 0, -1, 8, 0, 0, 0, 100, 0, 4) + b"node"
         say(self.socket, "HELLO", hello)
         hear(self.socket, "WELCOME")
         # Frames of the message that comes in pieces: their sizes, and the bytes so far.

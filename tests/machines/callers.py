@@ -21,7 +21,7 @@ from covey.wire.protocol import KINDS, message, split
 
 PYTHON = sys.version_info[0] << 8 | sys.version_info[1]
 ASKER, DOER = 1, 2
-_HELLO = struct.Struct("<BBHIIiIIIIQI")
+_HELLO = struct.Struct("<BBHIIiIIIIIQI")
 # So much of a greeting is enough for the other end to say all of its own.
 VERSION_BYTES = 12
 GREETING_BYTES = 64
@@ -30,7 +30,7 @@ GREETING_BYTES = 64
 def hello(role: int, *, python: int = PYTHON, name: str = "by hand") -> bytes:
     """The first message of a node or broker."""
     text = name.encode()
-    return message(KINDS["HELLO"], [_HELLO.pack(role, 1, python, 1, 0, -1, 1, 0, 0, 1, 0, len(text)) + text])
+    return message(KINDS["HELLO"], [_HELLO.pack(role, 1, python, 1, 0, -1, 1, 0, 0, 0, 1, 0, len(text)) + text])
 
 
 def kind_of(answer: bytes) -> str:

@@ -22,6 +22,10 @@ def test_a_cluster_with_a_login_node(lab: Lab) -> None:
     reader.read("cluster")
 
 
+def test_a_job_left_overnight(lab: Lab) -> None:
+    Reader(lab, {"login": lab.alpha, "node1": lab.beta}, one_home=True).read("overnight")
+
+
 def test_through_ssh(lab: Lab) -> None:
     # The desk cannot so much as look up the machine behind the gateway.
     hosts = {"desk": lab.alpha, "gate": lab.beta, "lab7": lab.gamma}

@@ -42,9 +42,9 @@ def good_messages() -> list[bytes]:
         "CANCEL": [struct.pack("<QI", 1, 1)], "RETRACT": [struct.pack("<Q", 1 << 40)],
         "OUTCOMES": [struct.pack("<QIIBBH", 1, 2, 1500, 1, 1, 0) + b"ok"], "STARTED": [struct.pack("<Q", 1)],
         "RETRACTED": [struct.pack("<QI", 1, 1)], "OUTPUT": [struct.pack("<QHHI", 1, 1, 2, 5) + b"h0hi\n"],
-        "CREDIT": [struct.pack("<IIQIII", 10, 40, 1 << 20, 4, 0, 0)],
+        "CREDIT": [struct.pack("<IIQIIII", 10, 40, 1 << 20, 4, 0, 0, 0)],
         "REFUSE": [struct.pack("<II", 1, 2) + b"no"], "HELD": [struct.pack("<Q", 5)], "LEAVING": [],
-        "WELCOME": [struct.pack("<IIQIIHHIIIII", 3, 131072, 1 << 28, 15000, 7, 0x030B, 0, 2, 1, 0, 90, 3) + b"lab"],
+        "WELCOME": [struct.pack("<IIQIIHHIIIIII", 3, 131072, 1 << 28, 15000, 7, 0x030B, 0, 2, 1, 0, 0, 90, 3) + b"lab"],
         "TAKEN": [struct.pack("<Q", 1 << 18)],
     }
     sound = [message(KINDS[kind], found) for kind, found in records.items()]

@@ -18,9 +18,9 @@ from waiting import wait_until
 
 pytestmark = pytest.mark.slow
 
-_HELLO = struct.Struct("<BBHIIiIIIIQI")
-_WELCOME = struct.Struct("<IIQIIHHIIIII")
-_CREDIT = struct.Struct("<IIQIII")
+_HELLO = struct.Struct("<BBHIIiIIIIIQI")
+_WELCOME = struct.Struct("<IIQIIHHIIIIII")
+_CREDIT = struct.Struct("<IIQIIII")
 
 
 def test_slots_that_come_up_before_the_welcome_are_offered(tmp_path: Path) -> None:
@@ -39,7 +39,7 @@ def test_slots_that_come_up_before_the_welcome_are_offered(tmp_path: Path) -> No
             offered = _HELLO.unpack(split(hello)[1][0][0])[6]
             wait_until(server.node.slots)
             python = sys.version_info[0] << 8 | sys.version_info[1]
-            welcome = _WELCOME.pack(0, 100, 1 << 20, 15_000, 1, python, 0, 0, 0, 0, 0, 4) + b"hand"
+            welcome = _WELCOME.pack(0, 100, 1 << 20, 15_000, 1, python, 0, 0, 0, 0, 0, 0, 4) + b"hand"
             broker.send_multipart([route, message(KINDS["WELCOME"], [welcome])])
             wait_until(lambda: offered == 1 or latest_offer(broker) == 1, "the slot was never offered".__str__)
         finally:

@@ -14,7 +14,7 @@ from covey.wire import protocol
 from covey.wire.protocol import FAULTS, KINDS, check, message, split
 
 EXTRA = 1
-HELLO = "<BBHIIiIIIIQI"
+HELLO = "<BBHIIiIIIIIQI"
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,19 +34,22 @@ def head(kind: str, count: str, flags: str = "0000") -> str:
 
 # fmt: off
 TABLE = [
-    Case("HELLO", [(struct.pack(HELLO, 2, 0, 0x030B, 77, 5, -1, 1, 0, 0, 1024, 0, 3), b"box")],
+    Case("HELLO", [(struct.pack(HELLO, 2, 0, 0x030B, 77, 5, -1, 1, 0, 0, 0, 1024, 0, 3), b"box")],
          head("01", "01000000")
-         + "02 00 0b03 4d000000 05000000 ffffffff 01000000 00000000 00000000 00040000 0000000000000000"
+         + "02 00 0b03 4d000000 05000000 ffffffff 01000000 00000000 00000000 00000000 00040000 0000000000000000"
          + "03000000 626f78"),
-    Case("HELLO", [(struct.pack(HELLO, 2, 1, 0x030B, 77, 0, -1, 0, 4, 60, 5000, 0xFEDCBA9876543210, 1), b"n")],
+    Case("HELLO", [(struct.pack(HELLO, 2, 1, 0x030B, 77, 0, -1, 0, 4, 60, 0, 5000, 0xFEDCBA9876543210, 1), b"n")],
          head("01", "01000000")
-         + "02 01 0b03 4d000000 00000000 ffffffff 00000000 04000000 3c000000 88130000 1032547698badcfe 01000000 6e"),
-    Case("HELLO", [(struct.pack(HELLO, 1, 0, 0x030D, 9, 0, -1, 0, 0, 0, 0, 0, 0), b"")],
+         + "02 01 0b03 4d000000 00000000 ffffffff 00000000 04000000 3c000000 00000000 88130000 1032547698badcfe"
+         + "01000000 6e"),
+    Case("HELLO", [(struct.pack(HELLO, 1, 0, 0x030D, 9, 0, -1, 0, 0, 0, 0, 0, 0, 0), b"")],
          head("01", "01000000")
-         + "01 00 0d03 09000000 00000000 ffffffff 00000000 00000000 00000000 00000000 0000000000000000 00000000"),
-    Case("WELCOME", [(struct.pack("<IIQIIHHIIIII", 3, 131072, 1 << 28, 15000, 7, 0x030B, 0, 2, 1, 0, 90, 3), b"lab")],
+         + "01 00 0d03 09000000 00000000 ffffffff 00000000 00000000 00000000 00000000 00000000 0000000000000000"
+         + "00000000"),
+    Case("WELCOME",
+         [(struct.pack("<IIQIIHHIIIIII", 3, 131072, 1 << 28, 15000, 7, 0x030B, 0, 2, 1, 0, 0, 90, 3), b"lab")],
          head("02", "01000000") + "03000000 00000200 0000001000000000 983a0000 07000000 0b03 0000"
-         + "02000000 01000000 00000000 5a000000 03000000 6c6162"),
+         + "02000000 01000000 00000000 00000000 5a000000 03000000 6c6162"),
     Case("REFUSE", [(struct.pack("<II", 1, 2), b"no")], head("03", "01000000") + "01000000 02000000 6e6f"),
     Case("BYE", [(struct.pack("<II", 0, 0), b"")], head("04", "01000000") + "00000000 00000000"),
     Case("BYE", [(struct.pack("<II", 5, 0), b"")], head("04", "01000000", "0100") + "05000000 00000000", EXTRA, 1),
@@ -80,8 +83,8 @@ TABLE = [
     Case("RETRACTED", [(struct.pack("<QI", 1, 1), b"")], head("22", "01000000") + "0100000000000000 01000000"),
     Case("OUTPUT", [(struct.pack("<QHHI", 1, 1, 2, 5), b"h0hi\n")],
          head("23", "01000000") + "0100000000000000 0100 0200 05000000 683068690a"),
-    Case("CREDIT", [(struct.pack("<IIQIII", 10, 40, 1 << 20, 4, 0, 0), b"")],
-         head("24", "01000000") + "0a000000 28000000 0000100000000000 04000000 00000000 00000000"),
+    Case("CREDIT", [(struct.pack("<IIQIIII", 10, 40, 1 << 20, 4, 0, 0, 0), b"")],
+         head("24", "01000000") + "0a000000 28000000 0000100000000000 04000000 00000000 00000000 00000000"),
     Case("LEAVING", [], head("25", "00000000")),
     Case("HELD", [(struct.pack("<Q", 77), b""), (struct.pack("<Q", 78), b"")],
          head("26", "02000000") + "4d00000000000000 4e00000000000000"),
@@ -174,12 +177,12 @@ BAD = [
     ("HELLO", 16, b"\0\0\0\0"),         # a slot of no kind
     ("HELLO", 20, b"\1\0\0\0"),         # and one of two
     ("HELLO", 16, b"\1\0\0\x02"),       # a capacity that nobody has
-    ("HELLO", 28, b"\0\0\0\0"),         # a window below the capacity
-    ("WELCOME", 40, b"\0\0\0\0"),
+    ("HELLO", 32, b"\0\0\0\0"),         # a window below the capacity
+    ("WELCOME", 44, b"\0\0\0\0"),
     ("CREDIT", 4, b"\1\0\0\0"),
     ("TASKS", 8, b"\0\0\0\0"),          # no function
     ("TASKS", 18, b"\0"),               # no place will do
-    ("TASKS", 18, b"\x08"),
+    ("TASKS", 18, b"\x09"),         # a journal and something else
     ("TASKS", 23, b"\x11\x27"),         # more than a whole GPU
     ("FUNCTION", 0, b"\0\0\0\0"),
     ("OUTCOMES", 16, b"\0"),            # status
@@ -198,7 +201,7 @@ def test_values_that_the_page_does_not_give_are_refused(kind: str, offset: int, 
 
 
 def test_a_name_over_its_limit_is_refused() -> None:
-    record = struct.pack(HELLO, 1, 0, 0x030B, 9, 0, -1, 0, 0, 0, 0, 0, 256) + b"x" * 256
+    record = struct.pack(HELLO, 1, 0, 0x030B, 9, 0, -1, 0, 0, 0, 0, 0, 0, 256) + b"x" * 256
     assert check(message(KINDS["HELLO"], [record])) == BAD_FIELD
 
 

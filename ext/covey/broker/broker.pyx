@@ -31,7 +31,7 @@ from covey.broker.scheduler cimport (
 from covey.link.post cimport Letter, clock_now, letter_frames, queue_take
 from covey.link.wake cimport wake_drain, wake_free, wake_init, wake_ring
 from covey.wire.bale cimport Bale, Frame, bale_of_copies
-from covey.wire.protocol cimport MAX_TEXT, RESOURCES, Header, QueryRecord
+from covey.wire.protocol cimport JOURNAL, MAX_TEXT, RESOURCES, Header, QueryRecord
 
 
 cdef class Broker:
@@ -367,7 +367,7 @@ cdef class Broker:
         try:
             for i in range(self.desk.peers.room):
                 row = &self.desk.peers.rows[i]
-                if row.state == DOING and not row.relays:
+                if row.state == DOING and not row.relays and not row.capacity[JOURNAL]:
                     scheduler_load(self.desk.scheduler, row.index, &running, &queued)
                     found.append({
                         "number": row.number, "pid": row.pid, "host": row.host.decode(errors="replace"),
@@ -377,8 +377,8 @@ cdef class Broker:
         return found
 
     def nodes(self):
-        """The nodes and brokers below, each as a dict of name, pid, capacity by kind of place, where it is dialled, what runs
-        and what waits there, whether it is being drained, and its handle for `ask`."""
+        """The nodes and brokers below, each as a dict of name, pid, capacity by kind of place that runs calls, whether it
+        has a journal, where it is dialled, what runs and what waits there, whether it is being drained, and its handle for `ask`."""
         cdef Peer* row
         cdef uint32_t running = 0
         cdef uint32_t queued = 0
@@ -400,7 +400,7 @@ cdef class Broker:
                         "handle": _handle_of(<int32_t> i, row.birth), "running": all_running, "queued": all_queued,
                         "draining": bool(row.draining),
                         "name": row.host.decode(errors="replace"), "pid": row.pid, "port": desk_port_of(row),
-                        "capacity": [row.capacity[k] for k in range(RESOURCES)]})
+                        "capacity": [row.capacity[k] for k in range(JOURNAL)], "journal": row.capacity[JOURNAL] > 0})
         finally:
             PyThread_release_lock(self.lock)
         return found

@@ -14,7 +14,7 @@ from covey.broker.tables cimport (
     QUEUED, RELAYS, REST, RUNNING, SLICED, SOLO, STALLED,
     TICKS_A_SECOND, TIMED, TIMEOUT, DoerRow, Due, Pool, TaskRow, links_push_back, links_remove, order_new,
     flags_of, has_rests, served_by, token_of, units_of)
-from covey.wire.protocol cimport CPU, CPU_BESIDE, GPU, LOST, NEEDS_GPU, NEEDS_GPU_FIRST, TIMED_OUT, WHOLE_SHARE
+from covey.wire.protocol cimport CPU, CPU_BESIDE, GPU, JOURNAL, LOST, NEEDS_GPU, NEEDS_GPU_FIRST, TIMED_OUT, WHOLE_SHARE
 
 cdef enum:
     SLICES = 64                 # begun GPUs looked at for one that has enough left
@@ -123,7 +123,7 @@ cdef void _rotate(Scheduler* self, Pool* pool, int32_t doer) noexcept nogil:
 
 # The kinds in the order in which their places are given away: what any doer may do takes a GPU last.
 cdef inline int _nth_kind(int n) noexcept nogil:
-    return CPU if n == 0 else CPU_BESIDE if n == 1 else GPU
+    return CPU if n == 0 else CPU_BESIDE if n == 1 else GPU if n == 2 else JOURNAL
 
 
 # A doer with so much of a GPU left, but less than a whole one, or -1.
@@ -417,7 +417,7 @@ cdef void decisions_take(Scheduler* self, double now) noexcept nogil:
     if self.solitude:
         solitude_end(self, now)
     if self.suspected or self.pools[CPU].reserved >= 0 or self.pools[GPU].reserved >= 0 or (
-            self.pools[CPU_BESIDE].reserved >= 0):
+            self.pools[CPU_BESIDE].reserved >= 0 or self.pools[JOURNAL].reserved >= 0):
         _give_suspects(self, now)
     if self.wanted:
         # Free places of every kind come before a queue behind anything.

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """See endings.pxd, the contents page."""
-from libc.stdint cimport uint8_t, uint64_t
+from libc.stdint cimport uint8_t, uint16_t, uint64_t
 
 from covey.broker.agenda cimport agenda_put, task_stamp
 from covey.broker.doers cimport doer_ask, doer_bar, doer_drop, doer_haunt, doer_settle
@@ -90,7 +90,7 @@ cdef void task_withdraw(Scheduler* self, int32_t task) noexcept nogil:
         tasks_remove(self.tasks, &suspects.head, &suspects.tail, task)
         suspects.length -= 1
         if suspects.length == 0:
-            self.suspected &= <uint8_t> ~(1 << needs)
+            self.suspected &= <uint16_t> ~(1 << needs)
     elif self.tasks[task].state == RESTING:
         tasks_remove(self.tasks, &self.resting.head, &self.resting.tail, task)
         self.resting.length -= 1
@@ -111,7 +111,7 @@ cdef int task_wait(Scheduler* self, int32_t task, bint front) noexcept nogil:
     suspects = &self.lines[row.needs].suspects
     tasks_push_back(self.tasks, &suspects.head, &suspects.tail, task)
     suspects.length += 1
-    self.suspected |= <uint8_t> (1 << row.needs)
+    self.suspected |= <uint16_t> (1 << row.needs)
     row.state = SUSPECT
     return 0
 

@@ -14,7 +14,7 @@ from covey.broker.scheduler cimport (
 from covey.link.post cimport letter_of_bale
 from covey.wire.bale cimport Bale, bale_drop, bale_hold, bale_size
 from covey.wire.protocol cimport (
-    ATTENDED, HELD, OUTCOMES, RESOURCES, HeldRecord, Header, OutcomeRecord, TaskRecord)
+    ATTENDED, HELD, NEEDS_JOURNAL, OUTCOMES, RESOURCES, HeldRecord, Header, OutcomeRecord, TaskRecord)
 
 # So long a doer's word that it has a task is believed. Longer than an asker takes to come back and ask again.
 cdef double CLAIM = 60.0
@@ -182,7 +182,8 @@ cdef bint returns_defer(Desk* self, int32_t peer, Bale* bale, double now) noexce
     cdef uint64_t size = bale_size(bale)
     if self.deferred_bytes + size > self.credit_bytes:
         return False
-    while at < end and not (<TaskRecord*> at).attempts:
+    # What a journal is asked for has not begun anywhere else: that one's journal is this one, or it is gone.
+    while at < end and (not (<TaskRecord*> at).attempts or (<TaskRecord*> at).needs == NEEDS_JOURNAL):
         at += sizeof(TaskRecord) + (<TaskRecord*> at).length
     if at >= end:
         return False

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """See shares.pxd, the contents page."""
-from libc.stdint cimport uint8_t
+from libc.stdint cimport uint16_t
 from libc.stdlib cimport realloc
 from libc.string cimport memmove
 
@@ -153,8 +153,8 @@ cdef int share_add(Scheduler* self, int32_t task, bint front) noexcept nogil:
     share.waiting += 1
     self.lines[row.needs].waiting += 1
     if share.waiting == 1:
-        self.wanted |= <uint8_t> (1 << row.needs)
-        owner.wanted |= <uint8_t> (1 << row.needs)
+        self.wanted |= <uint16_t> (1 << row.needs)
+        owner.wanted |= <uint16_t> (1 << row.needs)
         _turn_out(self, row.asker, row.needs)
     return 0
 
@@ -173,19 +173,19 @@ cdef void share_remove(Scheduler* self, int32_t task) noexcept nogil:
     _drop_empty(share)
     if share.waiting == 0:
         if line.waiting == 0:
-            self.wanted &= <uint8_t> ~(1 << row.needs)
-        owner.wanted &= <uint8_t> ~(1 << row.needs)
+            self.wanted &= <uint16_t> ~(1 << row.needs)
+        owner.wanted &= <uint16_t> ~(1 << row.needs)
         _turn_out(self, row.asker, row.needs)
 
 
 # Of the masks with something waiting, the one with the most urgent task; of equals the one of fewer kinds.
-cdef int _mask_first(const AskerRow* owner, uint8_t wanted) noexcept nogil:
+cdef int _mask_first(const AskerRow* owner, uint16_t wanted) noexcept nogil:
     cdef int first = 0
     cdef int priority = 0
     cdef int i, mask
     cdef const Share* share
     for i in range(1, MASKS):
-        # 1, 2, 4, then 3, 5, 6, then 7.
+        # 1, 2, 4, then 3, 5, 6, then 7, then 8.
         mask = 7 - i if i == 3 or i == 4 else i
         if wanted >> mask & 1:
             share = &owner.shares[mask]
@@ -199,7 +199,7 @@ cdef int32_t share_first(Scheduler* self, int kind) noexcept nogil:
     cdef Pool* pool = &self.pools[kind]
     cdef AskerRow* owner
     cdef Share* share
-    cdef uint8_t wanted
+    cdef uint16_t wanted
     if pool.heap_length == 0:
         return -1
     owner = &self.askers[pool.heap[0]]

@@ -184,7 +184,7 @@ cdef struct AskerRow:
     uint32_t unfinished
     uint32_t assigned           # of those, at doers
     int32_t chain               # next free row
-    uint8_t wanted              # a bit for each mask in whose lanes something waits
+    uint16_t wanted             # a bit for each mask in whose lanes something waits
     uint8_t alive
     uint8_t held                # has no turn for now
     uint8_t away                # its link has ended; it has nothing but what is believed to run
@@ -266,8 +266,8 @@ cdef struct Scheduler:
     Pool pools[KINDS]
     Line lines[MASKS]
     List resting
-    uint8_t wanted              # a bit for each mask in whose lanes something waits
-    uint8_t suspected           # and in whose suspects
+    uint16_t wanted             # a bit for each mask in whose lanes something waits
+    uint16_t suspected          # and in whose suspects
     List hungry                 # what is to run alone on this machine, because memory ran out under it
     int32_t loner               # of those, the one that a slot has now; -1
     uint8_t solitude            # CROWDED, EMPTYING, ALONE
@@ -359,8 +359,8 @@ cdef inline uint32_t units_of(const TaskRow* row) noexcept nogil:
     return row.share if row.share else WHOLE_SHARE
 
 # The masks that contain a kind, a bit for each.
-cdef inline uint8_t served_by(int kind) noexcept nogil:
-    return <uint8_t> (0xf0ccaa >> (8 * kind))
+cdef inline uint16_t served_by(int kind) noexcept nogil:
+    return <uint16_t> (<uint64_t> 0x010000f000cc00aa >> (16 * kind))
 
 # The clock that pauses do not move. A gap since the last tick that only a pause explains does not
 # move it either, though only the next tick writes that down.

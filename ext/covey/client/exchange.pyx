@@ -16,7 +16,7 @@ from libc.stdint cimport int16_t, uint8_t, uint16_t, uint32_t, uint64_t
 
 from covey.client.futures cimport FutureCore, future_new
 from covey.client.line cimport Line
-from covey.codec.values cimport ARGS, CALL, GUARDED, VALUES, values_encode, values_seal
+from covey.codec.values cimport ARGS, CALL, VALUES, values_encode, values_seal
 from covey.codec.watch cimport Function, FunctionCache
 from covey.link.asker cimport (
     asker_bye, asker_forget, asker_hello, asker_put, asker_put_function, asker_put_note)
@@ -140,6 +140,8 @@ cdef class Exchange:
         if values_encode(&self.scratch, args) != 1:
             return self.send(fn, args, kwargs)
         self._put(future, function.number, self.scratch.data, self.scratch.used, NULL, 0, NEEDS_CPU, 0, 0, 0, 0, 0, 0)
+        if self.line.end.unsent_bytes >= self.line.backlog:
+            self.line.wait_room()
         return future
 
     cdef uint64_t _put(
@@ -157,8 +159,6 @@ cdef class Exchange:
             self.line.live -= 1
             Py_DECREF(future)
             raise MemoryError("no memory for another task")
-        if self.line.end.unsent_bytes >= self.line.backlog:
-            self.line.wait_room()
         return future.ticket
 
     cdef int _ship(self, Function function) except -1:
@@ -210,7 +210,7 @@ cdef class Exchange:
         buffer_init(&parcel)
         try:
             if retry_on is not None:
-                _guard(&parcel, retry_on.sealed)
+                _put_ahead(&parcel, retry_on.ahead)
                 if references is not None:
                     references |= retry_on.references
             buffers = values_seal(&parcel, form, obj, entry.name, references)
@@ -231,9 +231,26 @@ cdef class Exchange:
             self._put(
                 future, entry.number, parcel.data, parcel.used, bale, priority, needs, share, flags, retries, crashes,
                 timeout_ms, retry_wait_ms)
+            if self.line.end.unsent_bytes >= self.line.backlog:
+                self.line.wait_room()
             return future
         finally:
             buffer_free(&parcel)
+
+    def post_sealed(self, Function entry not None, bytes parcel not None, list buffers not None, *, int needs, int priority=0):
+        """One task whose parcel is bytes already; also after `refuse`. Never waits: whoever uses it bounds it."""
+        cdef FutureCore future
+        cdef Bale* bale
+        if self.line.failed:
+            raise self.line.refusal
+        if entry.number not in self.shipped:
+            self._ship(entry)
+        bale = bale_of_buffers(buffers)
+        future = future_new(self.line, entry)
+        self._put(
+            future, entry.number, <const unsigned char*> PyBytes_AS_STRING(parcel), PyBytes_GET_SIZE(parcel), bale,
+            priority, needs, 0, 0, 0, 0, 0, 0)
+        return future
 
     def listen(self, FutureCore future not None, hear):
         """What the task writes to us is given to `hear`, as bytes, by the thread that sets futures, until its outcome is
@@ -306,11 +323,8 @@ cdef class Exchange:
             the_context.give_back()
 
 
-cdef int _guard(Buffer* parcel, bytes types) except -1:
-    cdef unsigned char form = GUARDED
-    cdef uint32_t size = <uint32_t> PyBytes_GET_SIZE(types)
-    if buffer_put(parcel, &form, 1) < 0 or buffer_put(parcel, &size, 4) < 0 or (
-            buffer_put(parcel, PyBytes_AS_STRING(types), size) < 0):
+cdef int _put_ahead(Buffer* parcel, bytes ahead) except -1:
+    if buffer_put(parcel, PyBytes_AS_STRING(ahead), PyBytes_GET_SIZE(ahead)) < 0:
         raise MemoryError("no memory for a parcel")
     return 0
 

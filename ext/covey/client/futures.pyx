@@ -14,6 +14,7 @@ from threading import Condition, Event
 from time import monotonic
 
 from cpython.ref cimport PyObject
+from libc.stdint cimport uint64_t
 
 from covey.link.wake cimport EAGER, SOON
 
@@ -272,6 +273,15 @@ cdef FutureCore future_new(object exchange, object entry):
     PyObject_GC_UnTrack(<void*> self)
     self.exchange = exchange
     self.entry = entry
+    return self
+
+
+def make_future(cls, exchange, entry, number):
+    """A future of a subclass, for a call that `exchange` can flush and withdraw; people call it by that number."""
+    cdef FutureCore self = <FutureCore> covey_make(cls, NOTHING)
+    self.exchange = exchange
+    self.entry = entry
+    self.ticket = <uint64_t> number << 32
     return self
 
 

@@ -14,7 +14,7 @@ from time import monotonic
 
 from cpython.ref cimport Py_DECREF
 from cpython.pythread cimport PyThread_acquire_lock, PyThread_release_lock
-from libc.stdint cimport uint32_t, uint64_t
+from libc.stdint cimport uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport free, malloc
 
 from covey.client.futures cimport CANCELLED, FutureCore, future_finish, future_run
@@ -151,26 +151,11 @@ cdef class Line:
         return 0
 
     cdef int finish(self, FutureCore future, const OutcomeRecord* record, Bale* bale) except -1:
-        cdef const unsigned char* payload = <const unsigned char*> (record + 1)
-        cdef object value
         future.run_us = record.run_us
         future.tries = record.attempt
         if future.state >= CANCELLED:
             return 0
-        if record.status == VALUE:
-            try:
-                value = values_unseal(payload, record.length, bale_views(bale, 1))
-            except BaseException as error:
-                from covey.codec.outcome import not_loadable_result
-
-                return future_finish(future, None, not_loadable_result(error, _label(future)))
-            return future_finish(future, value, None)
-        if record.status == ERROR and record.length and payload[0] == PARTIAL:
-            from covey.client.futures import Partial
-
-            results, sealed = values_unseal(payload, record.length, bale_views(bale, 1))
-            return future_finish(future, Partial(results, _opened(future, sealed)), None)
-        return future_finish(future, None, _failure(future, record.status, (<const char*> payload)[:record.length]))
+        return _finish(future, record.status, <const unsigned char*> (record + 1), record.length, bale_views(bale, 1))
 
     cdef int on_started(self, Bale* bale) except -1:
         cdef TicketRecord* records = <TicketRecord*> (bale.frames[0].data + sizeof(Header))
@@ -387,6 +372,32 @@ cdef class Line:
             if letter == NULL:
                 return found
             found.append(letter_frames(letter))
+
+
+def settle(FutureCore future not None, int status, int attempt, uint32_t run_us, const unsigned char[::1] payload not None, buffers):
+    """Ends a future that belongs to no ticket, by an outcome that came another way; its callbacks run in this thread."""
+    future.run_us = run_us
+    future.tries = <uint8_t> attempt
+    if future.state < CANCELLED:
+        _finish(future, status, &payload[0] if payload.shape[0] else NULL, payload.shape[0], buffers)
+
+
+cdef int _finish(FutureCore future, int status, const unsigned char* payload, size_t length, object buffers) except -1:
+    cdef object value
+    if status == VALUE:
+        try:
+            value = values_unseal(payload, length, buffers)
+        except BaseException as error:
+            from covey.codec.outcome import not_loadable_result
+
+            return future_finish(future, None, not_loadable_result(error, _label(future)))
+        return future_finish(future, value, None)
+    if status == ERROR and length and payload[0] == PARTIAL:
+        from covey.client.futures import Partial
+
+        results, sealed = values_unseal(payload, length, buffers)
+        return future_finish(future, Partial(results, _opened(future, sealed)), None)
+    return future_finish(future, None, _failure(future, status, (<const char*> payload)[:length]))
 
 
 cdef str _label(FutureCore future):

@@ -454,7 +454,7 @@ def plain(value):
     return values_plain(value, SCAN_DEPTH)
 
 
-def seal(int form, value, describe=None):
+def seal(int form, value, describe=None, references=None):
     """A whole parcel with its form byte, and its out-of-band buffers.
 
     >>> unseal(*seal(FORMS["ARGS"], ({"a": 1},)))
@@ -463,7 +463,7 @@ def seal(int form, value, describe=None):
     cdef Buffer out
     buffer_init(&out)
     try:
-        buffers = values_seal(&out, form, value, describe, None)
+        buffers = values_seal(&out, form, value, describe, references)
         return out.data[:out.used], buffers or []
     finally:
         buffer_free(&out)

@@ -20,7 +20,7 @@ from covey.wire.buffer cimport buffer_free, buffer_init, buffer_put, buffer_rese
 from covey.wire.protocol cimport (
     ASKER, BATCH_BYTES, BYE, CANCEL, CREDIT, EXTRA, FORCE, FORGET, FUNCTION, HELLO, NOTE, PLANNED, TASKS, WELCOME,
     CancelRecord, CreditRecord, ForgetRecord, FunctionRecord, Header, HelloRecord, NoteRecord, RefuseRecord, TaskRecord,
-    RESOURCES, WelcomeRecord, wire_check)
+    JOURNAL, WelcomeRecord, wire_check)
 
 # A batch goes out when it holds more than this share of what is under way, or this many records.
 cdef enum:
@@ -473,7 +473,7 @@ cdef void asker_receive_locked(Asker* self, Bale* bale) noexcept nogil:
         self.credit_tasks = welcome.tasks
         self.credit_bytes = welcome.bytes
         self.slots = 0
-        for i in range(RESOURCES):
+        for i in range(JOURNAL):
             self.slots += welcome.capacity[i]
         self.welcome = True
         bale_drop(bale)

@@ -81,15 +81,17 @@ cdef enum:
     CPU = 0                     # a CPU slot of a machine that offers no GPU
     GPU = 1                     # a slot with a GPU
     CPU_BESIDE = 2              # a CPU slot of a machine that offers GPUs as well
-    RESOURCES = 3               # how many there are; not a resource
+    JOURNAL = 3                 # keeps calls on disk and runs none; what stands before it runs calls
+    RESOURCES = 4               # how many there are; not a resource
 
 # Needs in common use.
 cdef enum Needs:
     NEEDS_CPU = 5               # any CPU slot
     NEEDS_GPU = 2               # a GPU slot and nothing else
     NEEDS_GPU_FIRST = 3         # a GPU slot on a machine that has one, else a CPU slot
-    NEEDS_ANY = 7               # whatever there is
-    NEEDS_LAST = 7              # the largest mask; not a need of its own
+    NEEDS_ANY = 7               # whatever runs calls
+    NEEDS_JOURNAL = 8           # a journal; nothing else will do beside it
+    NEEDS_LAST = 8              # the largest mask; not a need of its own
 
 # Share: what a task takes of a GPU is counted in these; 0 stands for all of one.
 cdef enum:

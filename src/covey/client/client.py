@@ -23,13 +23,14 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Executor
 from functools import partial
 from time import monotonic
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, Unpack, overload
 
 from covey import settings as settings_module
 from covey.client import closing
 from covey.client.bundles import Sizer
 from covey.client.demands import require_map, require_setup
 from covey.client.exchange import Exchange
+from covey.client.footing import Footing
 from covey.client.inline import InlineRunner
 from covey.client.mapping import Feeder, ordered, unordered, zipped
 from covey.client.options import NEEDS_CPU, NEEDS_GPU, Options, TaskSettings
@@ -47,6 +48,9 @@ from covey.slot import WHOLE_SHARE
 if TYPE_CHECKING:
     from concurrent.futures import Future
     from types import TracebackType
+
+    from covey.client.job import Job
+    from covey.client.options import Given
 
 __all__ = ["Client"]
 
@@ -120,9 +124,9 @@ class Client(Exchange, Executor):
         self._address = ""
         self._gpu_slots = 0
         self._slots_per_gpu = 1
-        self._is_of_broker = False
         self._last_totals: Mapping[str, int] | None = None
         self._runner: InlineRunner | None = None
+        self.footing = Footing()
         if inline:
             if initializer is not None:
                 initializer(*initargs)
@@ -131,7 +135,7 @@ class Client(Exchange, Executor):
             self.submit = self._runner.submit  # type: ignore[method-assign, assignment]
             self._closed = False
             return
-        setup = None if initializer is None else Setup(initializer, initargs)
+        self.footing.setup = setup = None if initializer is None else Setup(initializer, initargs)
         if isinstance(where, str) and where.startswith(("ipc://", "inproc://")):
             super().__init__(where, settings_module.read())
             if setup is not None:
@@ -157,15 +161,15 @@ class Client(Exchange, Executor):
             if client is not None:
                 client.fail(error)
 
-        self._is_of_broker = far.all_of_it
         if far.all_of_it:
             wishes |= {"max_cpu": 0, "max_gpu": 0}
+            self.footing.file = far.machines[0].file
         sealed = None if setup is None else (setup.data, setup.buffers, setup.token)
         node = LocalNode(on_broken=on_broken, links=bool(far.machines), setup=sealed, **wishes)
         self._gpu_slots = node.gpu_slots
         self._slots_per_gpu = max(1, node.settings.slots_per_gpu)
         slots = node.count - node.gpu_slots
-        self._node = node
+        self._node, self.footing.machines = node, node.machines
         self._address = node.address
         try:
             for machine in far.machines:
@@ -250,6 +254,12 @@ class Client(Exchange, Executor):
             in_order=False,
         )
 
+    @overload
+    def options(self, *, detached: Literal[True], **settings: Unpack[Given]) -> Job: ...
+
+    @overload
+    def options(self, *, detached: Literal[False] = False, **settings: Unpack[Given]) -> Options: ...
+
     def options(
         self,
         *,
@@ -260,6 +270,7 @@ class Client(Exchange, Executor):
         retry_wait: float | None = None,
         on_lost: str | None = None,
         gpu: float | None = None,
+        detached: bool = False,
     ) -> Options:
         """A view of this client whose tasks carry settings; it has submit, map and imap_unordered.
 
@@ -273,16 +284,23 @@ class Client(Exchange, Executor):
             on_lost: "retry" runs a call again whose slot died or whose machine was lost. "fail" never does: where it
                 may have begun, it raises MaybeRan.
             gpu: 1 for a slot that has a GPU, 0.25 for one on a GPU that up to four such calls share.
+            detached: open a job at the broker's journal, whose calls outlive this program: see `covey.resume`. The view
+                has `job_id` and `flush` besides.
 
         >>> import covey
         >>> with covey.Client(inline=True) as client:
         ...     client.options(priority=5, retries=2, retry_on=OSError, retry_wait=0.5).submit(pow, 2, 3).result()
         8
         """
-        return Options(self, PLAIN).options(
+        view = Options(self, PLAIN).options(
             priority=priority, timeout=timeout, retries=retries, retry_on=retry_on, retry_wait=retry_wait,
             on_lost=on_lost, gpu=gpu,
         )
+        if detached:
+            from covey.client.job import open_job
+
+            return open_job(self, view.settings)
+        return view
 
     def submit_with(
         self, settings: TaskSettings, fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
@@ -322,7 +340,7 @@ class Client(Exchange, Executor):
             sizer=Sizer(self.slots_for(settings), 1 if settings.alone else chunksize, buffersize, length),
             settings=settings,
             progress=bar,
-            slots=partial(self.slots_for, settings) if self._has_machines else None,
+            slots=partial(self.slots_for, settings) if self.footing.machines is not None else None,
         )
         self._maps.add(feeder)
         feeder.feed(ahead=True)
@@ -401,6 +419,7 @@ class Client(Exchange, Executor):
         with self._end_lock:
             if self._closed:
                 return
+            self.footing.let_go()
             self.wait_idle()
             node = self._node
             if node is not None:
@@ -450,10 +469,6 @@ class Client(Exchange, Executor):
     def sees_all_callers(self) -> bool:
         """Whether whoever else gives tasks to these slots does so from this machine, through `folder`."""
         return self._node is not None and self._node.machines is None
-
-    @property
-    def _has_machines(self) -> bool:
-        return self._node is not None and self._node.machines is not None
 
     @property
     def slots(self) -> int:
@@ -541,14 +556,13 @@ class Client(Exchange, Executor):
         if machines is not None:
             # Longer than until they have settled: a machine's first slot may be there before its GPU's is. A broker
             # tells at once what it has; what it has not may come in a day.
-            of_broker = self._is_of_broker
-            machines.wait(lambda: self.gpu_slots > 0 or (of_broker and machines.met), 5.0)
+            machines.wait(lambda: self.gpu_slots > 0 or (self.gpus_may_come and machines.met), 5.0)
         return self.gpu_slots
 
     @property
     def gpus_may_come(self) -> bool:
         """Whether a call that asks for a GPU may wait for one that nobody has yet: nodes join a broker at any time."""
-        return self._is_of_broker
+        return self.footing.file != ""
 
     @property
     def closed(self) -> bool:

@@ -57,6 +57,10 @@ class Exchange:
         crashes: int = 0,
     ) -> Future[Any]:
         """One task of a sealed function; raises NotPicklable, ParcelTooLarge, or what `refuse` was given."""
+    def post_sealed(
+        self, entry: Function, parcel: bytes, buffers: list[Any], *, needs: int, priority: int = 0
+    ) -> Future[Any]:
+        """One task whose parcel is bytes already; also after `refuse`, until `fail`."""
     def listen(self, future: Future[Any], hear: Callable[[bytes], object]) -> None:
         """Hears what a task writes, until its outcome is here; in the thread that sets futures, so it must be quick."""
     def write(self, future: Future[Any], text: bytes) -> None:

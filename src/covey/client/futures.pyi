@@ -19,6 +19,10 @@ class FutureCore:
 class Future(FutureCore, StandardFuture[T]):
     ...
 
+F = TypeVar("F", bound=FutureCore)
+
+def make_future(cls: type[F], exchange: object, entry: object, number: int) -> F: ...
+
 class Partial:
     results: list[Any]
     error: BaseException

@@ -13,7 +13,7 @@ import logging
 import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypedDict
 
 from covey.codec.retriable import Retriable
 from covey.slot import WHOLE_SHARE
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from concurrent.futures import Future
 
     from covey.client.client import Client
+    from covey.client.job import Job
     from covey.client.results import Results
 
 # The Needs of wire/protocol.
@@ -74,6 +75,18 @@ class TaskSettings:
             "retry_on": self.retry_on,
             "timeout": self.timeout,
         }
+
+
+class Given(TypedDict, total=False):
+    """What `options` may be given, in the words of its users."""
+
+    priority: int | None
+    timeout: float | None
+    retries: int | None
+    retry_on: type[BaseException] | tuple[type[BaseException], ...] | None
+    retry_wait: float | None
+    on_lost: str | None
+    gpu: float | None
 
 
 def checked(
@@ -186,7 +199,7 @@ class Options:
 
     __slots__ = ("client", "settings")
 
-    def __init__(self, client: Client, settings: TaskSettings) -> None:
+    def __init__(self, client: Client | Job, settings: TaskSettings) -> None:
         self.client = client
         self.settings = settings
 

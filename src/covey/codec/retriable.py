@@ -9,11 +9,17 @@ May not know: how often is tried, or when. Guarantees: they are sealed once, whe
 """
 from __future__ import annotations
 
+import struct
+
 from covey.codec import parcel
 
 TYPE_CHECKING = False           # a slot loads this module, too
 if TYPE_CHECKING:
     from typing_extensions import Buffer
+
+# A form of codec/values, and how many bytes of types follow.
+_GUARDED = 8
+_AHEAD = struct.Struct("<BI")
 
 
 class Retriable:
@@ -36,6 +42,11 @@ class Retriable:
         if self._sealed is None:
             self._sealed = parcel.seal_whole(self.types, self._references)
         return self._sealed
+
+    @property
+    def ahead(self) -> bytes:
+        """What stands ahead of the parcel of a call that they guard."""
+        return _AHEAD.pack(_GUARDED, len(self.sealed)) + self.sealed
 
     @property
     def references(self) -> set[str]:

@@ -34,6 +34,7 @@ _VERSION = str(sys.modules["covey"].__version__)
 # An answer has 64 KiB; a row is a few hundred bytes, and what stands around the rows has its share.
 _ROWS_BYTES = 48 * 1024
 _NAMES_SHOWN = 2000
+_JOBS_SHOWN = 50
 
 
 class AskedLoop(CensusLoop, Protocol):
@@ -75,6 +76,8 @@ class Answers:
         self._rate = Rate(self._begun)
         self._lock = threading.Lock()
         self.leaving = False
+        # What the journal keeps, where there is one.
+        self.jobs: Callable[[], list[dict[str, Any]]] | None = None
 
     def note(self) -> None:
         """To be called about once a second: what the rate is made of, and who waits for a node that is silent."""
@@ -155,7 +158,15 @@ class Answers:
                 "ooms": totals["ooms"],
             },
             "rate_per_s": round(rate, 2),
+            **self._jobs(),
         }
+
+    def _jobs(self) -> dict[str, object]:
+        if self.jobs is None:
+            return {}
+        jobs = self.jobs()
+        # The latest ones: an answer has an end.
+        return {"jobs": jobs[-_JOBS_SHOWN:], "jobs_kept": len(jobs)}
 
     def _own_row(self) -> list[dict[str, Any]]:
         """The slots of this machine itself; a broker has none."""

@@ -137,6 +137,8 @@ class Machines:
         self._leaving = False
         # What those who are there offer, by kind of place, and whether anybody is.
         self.capacity = (0, 0, 0)
+        # Whether one who is there keeps a journal.
+        self.journal = False
         self.met = False
 
     def dial(
@@ -311,6 +313,7 @@ class Machines:
         with self._news:
             cpus, gpus, beside = (sum(kind) for kind in kinds)
             self.capacity = (cpus, gpus, beside)
+            self.journal = any(node.get("journal") for node in nodes)
             self.met = bool(nodes)
             self._news.notify_all()
         if not self._leaving:

@@ -21,6 +21,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 from covey.errors import CoveyError, PlaceTaken
 from covey.keys.pairs import KeyPair, PeerKeys, RoleKeys, fingerprint_of
@@ -183,6 +184,19 @@ class NodeServer:
             self.node.adopt(False)
         if self._error is not None:
             raise self._error
+
+    def show_jobs(self, jobs: Callable[[], list[dict[str, Any]]]) -> None:
+        """Who is asked for the status tells of these, too."""
+        if self._answers is not None:
+            self._answers.jobs = jobs
+
+    def places(self) -> int:
+        """How many calls may run at once at the nodes that are here; from any thread."""
+        return sum(sum(node["capacity"]) for node in self.node.loop.nodes() if not node["draining"])
+
+    def fail(self, error: CoveyError) -> None:
+        """Makes `run` raise the error; from any thread."""
+        self._break(error)
 
     def stop(self) -> None:
         """Makes `run` return; from any thread."""

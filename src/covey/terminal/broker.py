@@ -9,18 +9,23 @@ from __future__ import annotations
 import os
 import socket
 import sys
-from argparse import ArgumentParser
+from argparse import ArgumentParser, Namespace
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
-from covey import __version__
+from covey import __version__, settings
 from covey.errors import CoveyError
 from covey.keys.connection import ConnectionFile
+from covey.keys.pairs import PeerKeys
 from covey.keys.secret import Secret
 from covey.node.machines import Machine
 from covey.node.offer import detect_offer
 from covey.node.server import Gate, NodeServer
 from covey.terminal.listening import checked_listen
 from covey.wire.protocol import PROTOCOL
+
+if TYPE_CHECKING:
+    from covey.journal.clerk import Clerk
 
 __all__ = ["parser", "run"]
 
@@ -33,7 +38,6 @@ def run(arguments: Sequence[str]) -> int:
     """`covey broker …`."""
     chosen = parser().parse_args(arguments)
     secret = Secret.find()
-    keys = secret.keys()
     folder = os.path.dirname(os.path.abspath(chosen.file))
     if not os.path.isdir(folder):
         raise CoveyError(f"the folder {folder} is not there, so no connection file can be: make it, or name another")
@@ -45,11 +49,30 @@ def run(arguments: Sequence[str]) -> int:
         above = ConnectionFile.read(chosen.connect)
         if not above.addresses:
             raise CoveyError(f"the connection file {chosen.connect} names no address yet: start its broker first")
+        if chosen.journal is not None:
+            raise CoveyError("a broker with a journal stands at the top: leave --connect out, or --journal")
         upstream = ([Machine.of_broker(chosen.connect, address) for address in above.addresses], above.keys("node"))
+    clerk = None
+    if chosen.journal is not None:
+        # SQLite and file locks, which most brokers do without, and some systems too.
+        from covey.journal.clerk import Clerk
+
+        clerk = Clerk(chosen.journal, settings.read(), durable=chosen.durability == "sync")
+    try:
+        return _serve(chosen, secret, kept, wanted, upstream, clerk)
+    finally:
+        if clerk is not None:
+            clerk.close()
+
+
+def _serve(
+    chosen: Namespace, secret: Secret, kept: ConnectionFile | None, wanted: Sequence[str],
+    upstream: tuple[list[Machine], PeerKeys] | None, clerk: Clerk | None,
+) -> int:
     try:
         server = NodeServer(
             detect_offer(max_cpu=0, max_gpu=0),
-            gate=Gate(tuple(map(_bindable, wanted)), keys),
+            gate=Gate(tuple(map(_bindable, wanted)), secret.keys()),
             upstream=upstream,
             name=chosen.name,
             slots=False,
@@ -58,8 +81,12 @@ def run(arguments: Sequence[str]) -> int:
         raise CoveyError(str(error)) from None
     if kept is not None:
         server.node.loop.settle(_SETTLE)
+    if clerk is not None:
+        server.show_jobs(clerk.jobs)
     server.start()
     try:
+        if clerk is not None:
+            clerk.start(server.node.address, server.places, server.fail)
         addresses = [_dialable(asked, bound) for asked, bound in zip(wanted, server.addresses, strict=True)]
         file = ConnectionFile.keep_or_make(
             chosen.file, secret, addresses, protocol=PROTOCOL, version=__version__,
@@ -87,6 +114,10 @@ def parser() -> ArgumentParser:
     whole.add_argument("--listen", action="append", metavar="tcp://HOST:PORT", help="where to listen, as others know "
                        "this host; may be given again (default: as the last time, else a free port for this machine)")
     whole.add_argument("--connect", metavar="UPSTREAM_FILE", help="do for this broker what our nodes can do")
+    whole.add_argument("--journal", metavar="DIR", help="keep detached jobs there: they outlive their client and this "
+                       "broker; made if need be")
+    whole.add_argument("--durability", choices=("sync", "process"), default="sync", help="what the journal is safe "
+                       "against: a power cut (sync, the default), or the death of this process alone, and is faster")
     whole.add_argument("--name", help="what this broker is called in errors and tables")
     return whole
 

@@ -17,7 +17,8 @@ from covey.terminal.inquiry import Inquiry, Target
 __all__ = ["parser", "run", "table"]
 
 _COLUMNS = ("name", "host", "slots", "gpus", "running", "state", "memory", "of each slot")
-_NUMBERS = ("slots", "gpus", "running")
+_JOB_COLUMNS = ("job", "calls", "unfinished", "unfetched")
+_NUMBERS = ("slots", "gpus", "running", "calls", "unfinished", "unfetched")
 # Of more slots, the largest is named: it is the one that somebody looks for.
 _SLOTS_SHOWN = 8
 
@@ -88,19 +89,30 @@ def table(found: dict[str, Any]) -> str:
         f"{slots}; tasks (a bundle of calls is one): {counts}; {pace}; {found['clients']} asking",
         "",
     ]
-    if not found["nodes"]:
-        return "\n".join([*head, "no node is here"])
-    rows = [_COLUMNS, *map(_cells, found["nodes"])]
-    widths = [max(len(row[i]) for row in rows) for i in range(len(_COLUMNS))]
-    numeric = [column in _NUMBERS for column in _COLUMNS]
+    if found["nodes"]:
+        head += _lines([_COLUMNS, *map(_cells, found["nodes"])])
+    else:
+        head.append("no node is here")
+    if found.get("jobs"):
+        more = found["jobs_kept"] - len(found["jobs"])
+        head += ["", *_lines([_JOB_COLUMNS, *(tuple(str(cell) for cell in job.values()) for job in found["jobs"])])]
+        head += [f"and {more} older ones"] * (more > 0)
+    return "\n".join(head)
+
+
+def _lines(rows: list[tuple[str, ...]]) -> list[str]:
+    """A table, its head first."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    numeric = [column in _NUMBERS for column in rows[0]]
+    lines = []
     for row in rows:
         cells = [
             cell.rjust(width) if number else cell.ljust(width)
             for cell, width, number in zip(row, widths, numeric, strict=True)
         ]
         # A name comes from another machine, and a terminal obeys what it is sent.
-        head.append("".join(c if c.isprintable() else "?" for c in "  ".join(cells)).rstrip())
-    return "\n".join(head)
+        lines.append("".join(c if c.isprintable() else "?" for c in "  ".join(cells)).rstrip())
+    return lines
 
 
 def _cells(row: dict[str, Any]) -> tuple[str, ...]:
