@@ -20,13 +20,15 @@ __all__ = ["PEERS", "PSO_PEERS", "Optimiser", "contestant"]
 Optimiser = Callable[[Trial], None]
 
 
-def covey(algorithm: str, **options: Any) -> Optimiser:
+def covey(algorithm: str, free: bool = False, **options: Any) -> Optimiser:
+    """`free`: the box is only where the search starts."""
     from covey.swarm import Optimizer
 
     def run(trial: Trial) -> None:
         box = np.stack([trial.problem.lower, trial.problem.upper], axis=1)
+        names = {f"x{number:03}": tuple(interval) for number, interval in enumerate(box.tolist())}
         opt = Optimizer(
-            box, algorithm=algorithm, seed=trial.seed, minimize=True, budget=trial.budget, **options
+            names if free else box, algorithm=algorithm, seed=trial.seed, minimize=True, budget=trial.budget, **options
         )
         while True:
             ids, points = opt.ask()
@@ -35,7 +37,7 @@ def covey(algorithm: str, **options: Any) -> Optimiser:
     return run
 
 
-def pycma() -> Optimiser:
+def pycma(free: bool = False) -> Optimiser:
     import cma
 
     def run(trial: Trial) -> None:
@@ -44,8 +46,8 @@ def pycma() -> Optimiser:
         rng = np.random.default_rng(trial.seed)
         cma.fmin2(
             trial.scalar, lambda: rng.uniform(lower, upper), 0.2 * float(np.mean(upper - lower)),
-            {"bounds": [list(lower), list(upper)], "verbose": -9, "seed": trial.seed + 1, "maxfevals": trial.budget,
-             "verb_log": 0},
+            {"bounds": None if free else [list(lower), list(upper)], "verbose": -9, "seed": trial.seed + 1,
+             "maxfevals": trial.budget, "verb_log": 0},
             restarts=9, bipop=True,
         )
 
@@ -162,6 +164,7 @@ def at_random() -> Optimiser:
 
 PEERS: dict[str, Callable[[], Optimiser]] = {
     "pycma BIPOP": pycma,
+    "pycma BIPOP free": lambda: pycma(free=True),
     "pymoo PSO": pymoo,
     "pygmo pso": pygmo_pso,
     "pygmo pso_gen": pygmo_pso_gen,
@@ -174,8 +177,9 @@ PSO_PEERS = ("pymoo PSO", "pygmo pso", "pygmo pso_gen", "pyswarms gbest")
 
 
 def contestant(name: str) -> Optimiser:
-    """An optimiser by name: a peer, or one of covey's as `covey ALGORITHM` (and `covey ALGORITHM GROUP_SIZE`)."""
+    """An optimiser by name: a peer, or one of covey's as `covey ALGORITHM`, with `free` or a GROUP_SIZE behind it."""
     if name in PEERS:
         return PEERS[name]()
-    _, algorithm, *size = name.split()
-    return covey(algorithm, **({"group_size": int(size[0])} if size else {}))
+    _, algorithm, *more = name.split()
+    size = [int(word) for word in more if word != "free"]
+    return covey(algorithm, "free" in more, **({"group_size": size[0]} if size else {}))
