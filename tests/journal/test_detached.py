@@ -298,3 +298,14 @@ def test_the_journal_sleeps_while_nothing_happens(lab: NightLab) -> None:
     # Signs of life aside, nobody has anything to do.
     threading.Event().wait(3.0)
     assert turns() - before < 100
+
+
+@pytest.mark.parametrize("job_id", [None, "", 5])
+def test_what_names_no_job_is_refused_before_anybody_is_asked(job_id: object) -> None:
+    with pytest.raises(ValueError, match=rf"job_id is the text that .* gave, not {job_id!r}"):
+        covey.resume(job_id, "no such file")    # type: ignore[arg-type]
+
+
+def test_a_job_is_detached_or_not() -> None:
+    with covey.Client(inline=True) as client, pytest.raises(ValueError, match="detached is True or False, not 'yes'"):
+        client.options(detached="yes")          # type: ignore[call-overload]

@@ -296,6 +296,8 @@ class Client(Exchange, Executor):
             priority=priority, timeout=timeout, retries=retries, retry_on=retry_on, retry_wait=retry_wait,
             on_lost=on_lost, gpu=gpu,
         )
+        if not isinstance(detached, bool):
+            raise ValueError(f"detached is True or False, not {detached!r}")
         if detached:
             from covey.client.job import open_job
 

@@ -42,6 +42,8 @@ def resume(job_id: str, where: str | os.PathLike[str] | None = None, *, progress
     >>> for result in covey.resume("q3Yw-pX0aTqk", "lab.json"):     # doctest: +SKIP
     ...     print(result)
     """
+    if not isinstance(job_id, str) or not job_id:
+        raise ValueError(f"resume: job_id is the text that `options(detached=True).job_id` gave, not {job_id!r}")
     client = Client(where)
     try:
         door = find_door(client, "resume")
