@@ -94,6 +94,17 @@ def test_a_map_is_in_order_and_not_held_up(client, gate, counted, chunksize, uno
     assert_all_slots_free(client, gate)
 
 
+def test_a_distributed_function_is_not_held_up(client, gate, counted):
+    def slow_five(number, folder=gate.folder):
+        return slow_once(number, folder)[0]
+
+    with covey.distribute(slow_five, executor=client, speculate=True) as eager:
+        assert eager(range(10)) == list(range(10))
+        assert counted() == (1, 1)
+    gate.wait_arrivals(1)
+    assert_all_slots_free(client, gate)
+
+
 def test_the_first_attempt_may_still_win(client, gate, tmp_path_factory, counted):
     other = Gate(str(tmp_path_factory.mktemp("other")))
     eager = client.options(speculate=True)
