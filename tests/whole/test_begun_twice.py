@@ -2,6 +2,7 @@
 """`options(speculate=True)` over real slots: one attempt hangs at a gate, the other ends it."""
 
 import os
+from typing import NamedTuple
 
 import pytest
 
@@ -21,14 +22,20 @@ def client(request):
             yield client
 
 
+class Counted(NamedTuple):
+    begun: int
+    won: int
+
+
 @pytest.fixture
 def counted(client):
-    """How many more were begun a second time, and how many of them were sooner."""
+    """How many were begun a second time in this test, and how many of them were sooner. At least: on a machine that is
+    busy with other things a quick call may be slow, too."""
     before = client.statistics()
 
     def difference():
         now = client.statistics()
-        return now.speculations - before.speculations, now.speculations_won - before.speculations_won
+        return Counted(now.speculations - before.speculations, now.speculations_won - before.speculations_won)
 
     return difference
 
@@ -64,14 +71,29 @@ def at_two_gates(number, first, second):
     return hold(second, "second")
 
 
-def assert_all_slots_free(client, gate):
-    futures = [client.submit(hold, gate.folder, number) for number in range(2)]
-    gate.wait_arrivals(2)
-    gate.open()
-    assert [future.result(20) for future in futures] == [0, 1]
+@pytest.fixture
+def all_free(client, tmp_path_factory):
+    """To be called at the end of a test: both slots take calls, the one that was replaced, too."""
+    last = Gate(str(tmp_path_factory.mktemp("last")))
+
+    def check():
+        futures = [client.submit(hold, last.folder, number) for number in range(2)]
+        assert len(set(last.wait_arrivals(2))) == 2
+        last.open()
+        assert [future.result(20) for future in futures] == [0, 1]
+
+    yield check
+    last.close()
 
 
-def test_a_call_that_hangs_is_done_by_another_slot(client, gate, counted):
+@pytest.fixture
+def second_gate(tmp_path_factory):
+    gate = Gate(str(tmp_path_factory.mktemp("second")))
+    yield gate
+    gate.close()
+
+
+def test_a_call_that_hangs_is_done_by_another_slot(client, gate, counted, all_free):
     eager = client.options(speculate=True)
     futures = [eager.submit(slow_once, number, gate.folder) for number in range(6)]
     [stuck] = gate.wait_arrivals(1)
@@ -79,66 +101,61 @@ def test_a_call_that_hangs_is_done_by_another_slot(client, gate, counted):
     assert (number, [future.result(0)[0] for future in futures]) == (5, list(range(6)))
     assert pid != stuck
     assert futures[5].run_seconds is not None
-    assert counted() == (1, 1)
-    assert_all_slots_free(client, gate)
+    assert counted().won >= 1
+    all_free()
 
 
 @pytest.mark.parametrize(("chunksize", "unordered"), [(None, False), (2, False), (None, True)])
-def test_a_map_is_in_order_and_not_held_up(client, gate, counted, chunksize, unordered):
+def test_a_map_is_in_order_and_not_held_up(client, gate, counted, all_free, chunksize, unordered):
     eager = client.options(speculate=True)
     go = eager.imap_unordered if unordered else eager.map
     found = [number for number, _ in go(slow_once, range(10), [gate.folder] * 10, chunksize=chunksize, timeout=20)]
     assert (sorted(found) if unordered else found) == list(range(10))
-    assert counted() == (1, 1)
+    assert counted().won >= 1
     gate.wait_arrivals(1)
-    assert_all_slots_free(client, gate)
+    all_free()
 
 
-def test_a_distributed_function_is_not_held_up(client, gate, counted):
+def test_a_distributed_function_is_not_held_up(client, gate, counted, all_free):
     def slow_five(number, folder=gate.folder):
         return slow_once(number, folder)[0]
 
     with covey.distribute(slow_five, executor=client, speculate=True) as eager:
         assert eager(range(10)) == list(range(10))
-        assert counted() == (1, 1)
+        assert counted().won >= 1
     gate.wait_arrivals(1)
-    assert_all_slots_free(client, gate)
+    all_free()
 
 
-def test_the_first_attempt_may_still_win(client, gate, tmp_path_factory, counted):
-    other = Gate(str(tmp_path_factory.mktemp("other")))
+def test_the_first_attempt_may_still_win(client, gate, second_gate, counted, all_free):
     eager = client.options(speculate=True)
-    futures = [eager.submit(at_two_gates, number, gate.folder, other.folder) for number in range(6)]
+    futures = [eager.submit(at_two_gates, number, gate.folder, second_gate.folder) for number in range(6)]
     gate.wait_arrivals(1)
-    other.wait_arrivals(1)
+    second_gate.wait_arrivals(1)
     gate.open()
     assert futures[5].result(20) == "first"
-    assert counted() == (1, 0)
-    other.close()
-    free = [client.submit(abs, -number) for number in range(4)]
-    assert [future.result(20) for future in free] == [0, 1, 2, 3]
-    wait_until(lambda: client.unfinished == 0, client.statistics)
+    assert counted().begun >= 1
+    all_free()
 
 
-def test_what_the_second_attempt_raises_is_the_outcome(client, gate):
+def test_what_the_second_attempt_raises_is_the_outcome(client, gate, all_free):
     eager = client.options(speculate=True)
     futures = [eager.submit(raising_twice, number, gate.folder) for number in range(6)]
     with pytest.raises(LookupError, match="no five"):
         futures[5].result(20)
     gate.wait_arrivals(1)
-    assert_all_slots_free(client, gate)
+    all_free()
 
 
-def test_who_cancels_cancels_both(client, gate, tmp_path_factory):
-    other = Gate(str(tmp_path_factory.mktemp("other")))
+def test_who_cancels_cancels_both(client, gate, second_gate, counted, all_free):
     eager = client.options(speculate=True)
-    futures = [eager.submit(at_two_gates, number, gate.folder, other.folder) for number in range(6)]
+    futures = [eager.submit(at_two_gates, number, gate.folder, second_gate.folder) for number in range(6)]
     gate.wait_arrivals(1)
-    other.wait_arrivals(1)
+    second_gate.wait_arrivals(1)
     assert not futures[5].cancel()
     assert futures[5].cancel(force=True)
-    wait_until(lambda: client.unfinished == 0, client.statistics)
-    other.close()
+    assert counted().begun >= 1
+    all_free()
 
 
 def test_a_client_that_closes_is_not_held_up_either(gate):
@@ -146,3 +163,6 @@ def test_a_client_that_closes_is_not_held_up_either(gate):
         eager = client.options(speculate=True)
         futures = [eager.submit(slow_once, number, gate.folder) for number in range(6)]
     assert [future.result(0)[0] for future in futures] == list(range(6))
+    for ask in (eager.submit, eager.map):
+        with pytest.raises(covey.ClientClosed):
+            ask(abs, [-1])

@@ -43,9 +43,11 @@ class Footing:
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def speculator(self, client: Client, settings: TaskSettings) -> Speculator:
-        """The client, as it is for calls that may be begun again."""
+        """The client, as it is for calls that may be begun again; raises why, if it takes none."""
         from covey.client.speculation import Speculation, Speculator
 
+        # Ahead of the lock, which in a forked copy may be held by a thread that is not there.
+        client.require_taking()
         with self._lock:
             if self.speculation is None:
                 self.speculation = Speculation(client)

@@ -217,7 +217,6 @@ class Speculator:
         self, fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], **riders: Any
     ) -> Future[Any]:
         """As the client's, with what rides beside the call."""
-        self._client.require_taking()
         book = self._client.book
         entry = book.find(fn)
         kin: Hashable = entry.digest
