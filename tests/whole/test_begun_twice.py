@@ -93,7 +93,7 @@ def second_gate(tmp_path_factory):
     gate.close()
 
 
-def test_a_call_that_hangs_is_done_by_another_slot(client, gate, counted, all_free):
+def test_p17_a_call_that_hangs_is_done_by_another_slot(client, gate, counted, all_free):
     eager = client.options(speculate=True)
     futures = [eager.submit(slow_once, number, gate.folder) for number in range(6)]
     [stuck] = gate.wait_arrivals(1)

@@ -283,7 +283,13 @@ class Options:
         gpu: float | None = None,
         speculate: bool | None = None,
     ) -> Options:
-        """This view with some settings changed; None leaves a setting as it is."""
+        """This view with some settings changed; None leaves a setting as it is.
+
+        >>> import covey
+        >>> with covey.Client(inline=True) as client:
+        ...     client.options(retries=2).options(speculate=True).submit(pow, 2, 5).result()
+        32
+        """
         settings = checked(
             self.settings,
             priority=priority,
