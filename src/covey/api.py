@@ -35,6 +35,7 @@ def distribute(
     inline: bool = ...,
     max_tasks_per_slot: int | None = ...,
     slot_max_rss: int | None = ...,
+    speculate: bool = ...,
 ) -> DistributedFunction: ...
 @overload
 def distribute(
@@ -53,6 +54,7 @@ def distribute(
     inline: bool = ...,
     max_tasks_per_slot: int | None = ...,
     slot_max_rss: int | None = ...,
+    speculate: bool = ...,
 ) -> Callable[[Callable[..., Any]], DistributedFunction]: ...
 def distribute(
     fun: Callable[..., Any] | None = None,
@@ -70,6 +72,7 @@ def distribute(
     inline: bool = False,
     max_tasks_per_slot: int | None = None,
     slot_max_rss: int | None = None,
+    speculate: bool = False,
 ) -> DistributedFunction | Callable[[Callable[..., Any]], DistributedFunction]:
     """Make `fun` a function that runs over every core; also usable as a decorator.
 
@@ -90,6 +93,7 @@ def distribute(
         inline: run in this process, one after the other, so that a debugger works.
         max_tasks_per_slot: replace a slot of this machine after so many calls, or bundles of them.
         slot_max_rss: bytes a slot may have: over 80 % it is replaced after its call, over 95 % ended at once.
+        speculate: begin what runs far longer than its siblings again, on an idle slot; the first outcome counts.
 
     >>> import covey
     >>> with covey.distribute(lambda x: x * x, inline=True) as square:
@@ -111,6 +115,7 @@ def distribute(
         inline=inline,
         max_tasks_per_slot=max_tasks_per_slot,
         slot_max_rss=slot_max_rss,
+        speculate=speculate,
     )
 
     def decorate(function: Callable[..., Any]) -> DistributedFunction:

@@ -8,7 +8,7 @@ import pytest
 from covey.client.options import NEEDS_GPU, TaskSettings, checked
 from covey.codec.retriable import Retriable
 
-NOTHING = dict.fromkeys(("priority", "timeout", "retries", "retry_on", "retry_wait", "on_lost", "gpu"))
+NOTHING = dict.fromkeys(("priority", "timeout", "retries", "retry_on", "retry_wait", "on_lost", "gpu", "speculate"))
 
 
 def settings(gpu_slots=0, may_come=False, **given):
@@ -90,6 +90,8 @@ def test_the_latest_word_about_gpus_counts():
         ({"retries": 1, "retry_wait": True}, TypeError, "a number of seconds"),
         ({"on_lost": "raise"}, ValueError, '"retry" is needed, or "fail"'),
         ({"on_lost": True}, ValueError, "on_lost=True"),
+        ({"speculate": 2}, TypeError, r"speculate=2\): True or False is needed"),
+        ({"speculate": True, "on_lost": "fail"}, ValueError, "contradict each other"),
         ({"gpu": 2}, ValueError, r"gpu=2\): a task runs on one GPU at most"),
         ({"gpu": 1.5}, ValueError, "one GPU at most"),
         ({"gpu": math.inf}, ValueError, "one GPU at most"),
@@ -122,6 +124,14 @@ def test_the_latest_word_about_losses_counts():
     assert (once.once, once.riders["flags"]) == (True, 2)
     again = checked(once, count_gpus=lambda: 0, **{**NOTHING, "on_lost": "retry"})
     assert again == TaskSettings()
+
+
+def test_what_must_not_begin_twice_is_not_begun_again_whichever_was_said_first():
+    for said, more in (({"speculate": True}, {"on_lost": "fail"}), ({"on_lost": "fail"}, {"speculate": True})):
+        with pytest.raises(ValueError, match="leave one of them out"):
+            checked(settings(**said), count_gpus=lambda: 0, **{**NOTHING, **more})
+    eager = settings(speculate=True)
+    assert (eager.alone, eager.riders) == (False, TaskSettings().riders)
 
 
 def test_no_retries_may_be_the_latest_word():

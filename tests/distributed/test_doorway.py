@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """What `distribute`, `finished` and `shutdown` take and refuse, without a slot."""
 
+from concurrent.futures import Executor
+
 import numpy as np
 import pytest
 
@@ -77,6 +79,8 @@ def test_shutdown_is_for_good():
         ({"use_gpu": False, "gpu_policy": "require_all"}, ValueError, "contradict each other"),
         ({"shared_data": [1]}, TypeError, "a dict is needed"),
         ({"executor": 4}, TypeError, "an Executor is needed"),
+        ({"speculate": 1}, TypeError, r"distribute\(speculate=1\): True or False is needed"),
+        ({"speculate": True, "executor": Executor()}, ValueError, "only a covey.Client begins calls again"),
         ({"gpu_policy": "some"}, ValueError, "'no_gpu', 'prefer_gpu', 'require_all'"),
         ({"max_gpu": "1"}, TypeError, "a number is needed"),
     ],
@@ -90,6 +94,7 @@ def test_what_agrees_is_taken():
     covey.distribute(abs, use_gpu=False, gpu_policy="no_gpu")
     covey.distribute(abs, named_pipe=False)
     covey.distribute(abs, machines=["lab7"], port=4000)
+    assert covey.distribute(abs, inline=True, speculate=True)([-1]) == [1]
 
 
 @pytest.mark.parametrize("wish", [{"port": 4000}, {"named_pipe": True}, {"named_pipe": "lab"}])

@@ -33,6 +33,8 @@ def test_a_live_client_gets_its_results_at_once(lab: NightLab) -> None:
         assert list(job.map(divmod, range(40, 90), [7] * 50)) == [divmod(n, 7) for n in range(40, 90)]
         assert sorted(job.imap_unordered(abs, range(-5, 0))) == [1, 2, 3, 4, 5]
         assert job.options(priority=3).submit(max, [1], [2], key=len).result(30) == [1]
+        with pytest.raises(ValueError, match="leave speculate or detached out"):
+            job.options(speculate=True)
         large = bytes(range(256)) * 2000
         assert job.submit(lambda data: data[::-1], large).result(30) == large[::-1]
         # What was delivered is not kept any more.

@@ -40,7 +40,7 @@ cdef class Exchange:
     cdef FunctionCache functions
     cdef set shipped                    # numbers of functions that the broker has
     cdef Buffer scratch
-    cdef uint64_t parcel_limit
+    cdef readonly uint64_t parcel_limit
     cdef uint32_t count
     cdef object thread
     cdef object ship_lock
@@ -202,8 +202,8 @@ cdef class Exchange:
         cdef FutureCore future
         cdef Bale* bale = NULL
         cdef uint64_t size
-        cdef uint32_t timeout_ms = 0 if timeout is None else max(1, <uint32_t> (timeout * 1000))
-        cdef uint32_t retry_wait_ms = <uint32_t> (retry_wait * 1000 + 0.999)
+        cdef uint32_t timeout_ms = _limit_ms(timeout)
+        cdef uint32_t retry_wait_ms = _rest_ms(retry_wait)
         cdef set references = set() if self.functions.shipping else None
         if self.line.failed:
             raise self.line.refusal
@@ -237,7 +237,9 @@ cdef class Exchange:
         finally:
             buffer_free(&parcel)
 
-    def post_sealed(self, Function entry not None, bytes parcel not None, list buffers not None, *, int needs, int priority=0):
+    def post_sealed(
+            self, Function entry not None, bytes parcel not None, list buffers not None, *, int needs, int priority=0,
+            int share=0, int flags=0, int retries=0, double retry_wait=0.0, timeout=None, int crashes=0):
         """One task whose parcel is bytes already; also after `refuse`. Never waits: whoever uses it bounds it."""
         cdef FutureCore future
         cdef Bale* bale
@@ -249,8 +251,17 @@ cdef class Exchange:
         future = future_new(self.line, entry)
         self._put(
             future, entry.number, <const unsigned char*> PyBytes_AS_STRING(parcel), PyBytes_GET_SIZE(parcel), bale,
-            priority, needs, 0, 0, 0, 0, 0, 0)
+            priority, needs, share, flags, retries, crashes, _limit_ms(timeout), _rest_ms(retry_wait))
         return future
+
+    def wait_room(self):
+        """Waits while the backlog of parcels is full, as `post` does; `post_sealed` does not."""
+        if self.line.end.unsent_bytes >= self.line.backlog:
+            self.line.wait_room()
+
+    def hear_starts(self, hear):
+        """`hear` is given each future whose task is said to run, by the thread that sets futures; it must be quick."""
+        self.line.started = hear
 
     def listen(self, FutureCore future not None, hear):
         """What the task writes to us is given to `hear`, as bytes, by the thread that sets futures, until its outcome is
@@ -321,6 +332,15 @@ cdef class Exchange:
             with nogil:
                 zmq.close(socket)
             the_context.give_back()
+
+
+cdef uint32_t _limit_ms(timeout) except? 0:
+    """What a TaskRecord says of a time limit; 0: none."""
+    return 0 if timeout is None else max(1, <uint32_t> (timeout * 1000))
+
+
+cdef uint32_t _rest_ms(double retry_wait) noexcept:
+    return <uint32_t> (retry_wait * 1000 + 0.999)
 
 
 cdef int _put_ahead(Buffer* parcel, bytes ahead) except -1:

@@ -17,6 +17,7 @@ cdef class Line:
     cdef unsigned long attendant        # the thread that sets futures; it must never wait for itself
     cdef object welcomed                # Event: the broker has answered
     cdef object show                    # client/output.show
+    cdef object started                 # told of each future whose task is said to run; None: nobody is
     cdef Py_ssize_t live                # futures whose outcome is still to come
     cdef bint settling                  # the I/O thread has outcomes in hand
     cdef dict notes                     # ticket → who hears what its task writes, or what it wrote before

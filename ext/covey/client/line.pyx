@@ -169,6 +169,8 @@ cdef class Line:
             if holder != NULL:
                 future = <FutureCore> holder
                 future_run(future)
+                if self.started is not None:
+                    self.started(future)
         return 0
 
     cdef int on_output(self, Bale* bale) except -1:
@@ -372,6 +374,29 @@ cdef class Line:
             if letter == NULL:
                 return found
             found.append(letter_frames(letter))
+
+
+def take_over(FutureCore future not None, FutureCore other not None):
+    """Ends `future` by the outcome of `other`, which was another attempt at its call, and what runs for it by force.
+
+    False, and nothing is changed, if it has an outcome of its own or was cancelled.
+    """
+    cdef Line line = future.exchange
+    cdef void* holder
+    if line is None:
+        return False
+    # Of two outcomes that come together this lets one through: the ticket is given back once.
+    holder = asker_cancel(&line.end, future.ticket, True)
+    if holder == NULL:
+        return False
+    Py_DECREF(<object> holder)
+    line.live -= 1
+    future.run_us = other.run_us
+    future.tries = other.tries
+    future_finish(future, other.value, other.error)
+    if line.live == 0:
+        line.idle.set()
+    return True
 
 
 def settle(FutureCore future not None, int status, int attempt, uint32_t run_us, const unsigned char[::1] payload not None, buffers):

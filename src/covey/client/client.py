@@ -270,6 +270,7 @@ class Client(Exchange, Executor):
         retry_wait: float | None = None,
         on_lost: str | None = None,
         gpu: float | None = None,
+        speculate: bool | None = None,
         detached: bool = False,
     ) -> Options:
         """A view of this client whose tasks carry settings; it has submit, map and imap_unordered.
@@ -284,6 +285,7 @@ class Client(Exchange, Executor):
             on_lost: "retry" runs a call again whose slot died or whose machine was lost. "fail" never does: where it
                 may have begun, it raises MaybeRan.
             gpu: 1 for a slot that has a GPU, 0.25 for one on a GPU that up to four such calls share.
+            speculate: begin what runs far longer than its siblings again, on an idle slot; the first outcome counts.
             detached: open a job at the broker's journal, whose calls outlive this program: see `covey.resume`. The view
                 has `job_id` and `flush` besides.
 
@@ -294,7 +296,7 @@ class Client(Exchange, Executor):
         """
         view = Options(self, PLAIN).options(
             priority=priority, timeout=timeout, retries=retries, retry_on=retry_on, retry_wait=retry_wait,
-            on_lost=on_lost, gpu=gpu,
+            on_lost=on_lost, gpu=gpu, speculate=speculate,
         )
         if not isinstance(detached, bool):
             raise ValueError(f"detached is True or False, not {detached!r}")
@@ -310,7 +312,8 @@ class Client(Exchange, Executor):
         """One call with settings; what a view of `options` calls."""
         if self._runner is not None:
             return self._runner.submit_with(settings, fn, args, kwargs)
-        return self.send(fn, args, kwargs, **settings.riders)
+        sender = self.footing.speculator(self, settings) if settings.speculate else self
+        return sender.send(fn, args, kwargs, **settings.riders)
 
     def map_with(
         self,
@@ -335,7 +338,7 @@ class Client(Exchange, Executor):
             return Results(self._runner.map(settings, fn, items, star=star, deadline=deadline, progress=bar))
         self.require_taking()
         feeder = Feeder(
-            self,
+            self.footing.speculator(self, settings) if settings.speculate else self,
             self.book.seal_now(fn),
             items,
             star=star,
@@ -453,7 +456,7 @@ class Client(Exchange, Executor):
             return Statistics(slots=1, slots_up=1, unfinished=0, finished=here.finished, retried=here.retried)
         node = self._node
         totals = self._last_totals if node is None else node.totals()
-        return statistics_of(self.slots + self.gpu_slots, self.unfinished, totals)
+        return statistics_of(self.slots + self.gpu_slots, self.unfinished, totals, self.footing.speculation)
 
     @property
     def address(self) -> str:

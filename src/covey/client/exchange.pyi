@@ -18,6 +18,9 @@ class Exchange:
     def slots(self) -> int:
         """How many slots the flock has."""
     @property
+    def parcel_limit(self) -> int:
+        """The most bytes that a call and its arguments may have."""
+    @property
     def unfinished(self) -> int:
         """Futures that are not done yet; 0 before `__init__`."""
 
@@ -58,9 +61,25 @@ class Exchange:
     ) -> Future[Any]:
         """One task of a sealed function; raises NotPicklable, ParcelTooLarge, or what `refuse` was given."""
     def post_sealed(
-        self, entry: Function, parcel: bytes, buffers: list[Any], *, needs: int, priority: int = 0
+        self,
+        entry: Function,
+        parcel: bytes,
+        buffers: list[Any],
+        *,
+        needs: int,
+        priority: int = 0,
+        share: int = 0,
+        flags: int = 0,
+        retries: int = 0,
+        retry_wait: float = 0.0,
+        timeout: float | None = None,
+        crashes: int = 0,
     ) -> Future[Any]:
-        """One task whose parcel is bytes already; also after `refuse`, until `fail`."""
+        """One task whose parcel is bytes already; also after `refuse`, until `fail`. Never waits for room."""
+    def wait_room(self) -> None:
+        """Waits while the backlog of parcels is full; returns at once in the thread that sets futures."""
+    def hear_starts(self, hear: Callable[[Future[Any]], object]) -> None:
+        """`hear` is given each future whose task is said to run, by the thread that sets futures."""
     def listen(self, future: Future[Any], hear: Callable[[bytes], object]) -> None:
         """Hears what a task writes, until its outcome is here; in the thread that sets futures, so it must be quick."""
     def write(self, future: Future[Any], text: bytes) -> None:

@@ -31,7 +31,7 @@ from covey.client.futures import make_future
 from covey.client.journalled import Door, Receipts, find_door, said
 from covey.client.line import settle
 from covey.client.mapping import zipped
-from covey.client.options import ONCE, Options, TaskSettings
+from covey.client.options import ONCE, Options, TaskSettings, require_attached
 from covey.client.outbox import Outbox, Pending
 from covey.client.progress import maybe_progress
 from covey.client.results import Results
@@ -50,6 +50,7 @@ __all__ = ["Job", "open_job"]
 
 def open_job(client: Client, settings: TaskSettings) -> Job:
     """A new job at the journal of the client's broker; LinkRefused if that keeps none."""
+    require_attached(settings)
     door = find_door(client, "options(detached=True)")
     known = settings_module.read()
     # Of its own: the client's has no body of a function any more once that was sent. And slots may be anywhere.

@@ -12,6 +12,9 @@ def settle(
     future: FutureCore, status: int, attempt: int, run_us: int, payload: Buffer, buffers: list[Any]
 ) -> None: ...
 
+def take_over(future: FutureCore, other: FutureCore) -> bool:
+    """Ends `future` by the outcome of `other`, and what runs for it by force; False if it has ended already."""
+
 class Line:
     refusal: BaseException | None
     def __init__(self, show: Callable[..., object], backlog: int) -> None: ...

@@ -53,6 +53,8 @@ class TaskSettings:
     retry_wait: float = 0.0
     # Whether it must not begin twice.
     once: bool = False
+    # Whether it may be begun again while it runs.
+    speculate: bool = False
     needs: int = NEEDS_CPU
     # Of a GPU, in 1/10,000; 0: all of it.
     share: int = 0
@@ -87,6 +89,7 @@ class Given(TypedDict, total=False):
     retry_wait: float | None
     on_lost: str | None
     gpu: float | None
+    speculate: bool | None
 
 
 def checked(
@@ -99,6 +102,7 @@ def checked(
     retry_wait: float | None,
     on_lost: str | None,
     gpu: float | None,
+    speculate: bool | None,
     count_gpus: Callable[[], int],
     may_come: bool = False,
 ) -> TaskSettings:
@@ -133,6 +137,15 @@ def checked(
                 f'options(on_lost={on_lost!r}): "retry" is needed, or "fail" for a call that must not run twice'
             )
         base = replace(base, once=on_lost == "fail")
+    if speculate is not None:
+        if not isinstance(speculate, bool):
+            raise TypeError(f"options(speculate={speculate!r}): True or False is needed")
+        base = replace(base, speculate=speculate)
+    if base.speculate and base.once:
+        raise ValueError(
+            'options(speculate=True, on_lost="fail") contradict each other: one begins a call a second time and the '
+            "other never does; leave one of them out"
+        )
     if gpu is not None:
         share = _share_of(gpu)
         if share and not count_gpus():
@@ -144,6 +157,15 @@ def checked(
         # All of one is 0 in a TaskRecord.
         base = replace(base, needs=NEEDS_GPU if share else NEEDS_CPU, share=share % WHOLE_SHARE)
     return base
+
+
+def require_attached(settings: TaskSettings) -> None:
+    """ValueError for what the calls of a detached job cannot be told."""
+    if settings.speculate:
+        raise ValueError(
+            "options(speculate=True) is for calls that this program waits for, and those of a detached job are the "
+            "broker's: leave speculate or detached out"
+        )
 
 
 def _retriable(retry_on: object) -> Retriable:
@@ -259,8 +281,15 @@ class Options:
         retry_wait: float | None = None,
         on_lost: str | None = None,
         gpu: float | None = None,
+        speculate: bool | None = None,
     ) -> Options:
-        """This view with some settings changed; None leaves a setting as it is."""
+        """This view with some settings changed; None leaves a setting as it is.
+
+        >>> import covey
+        >>> with covey.Client(inline=True) as client:
+        ...     client.options(retries=2).options(speculate=True).submit(pow, 2, 5).result()
+        32
+        """
         settings = checked(
             self.settings,
             priority=priority,
@@ -270,9 +299,13 @@ class Options:
             retry_wait=retry_wait,
             on_lost=on_lost,
             gpu=gpu,
+            speculate=speculate,
             count_gpus=self.client.count_gpus,
             may_come=self.client.gpus_may_come,
         )
+        if isinstance(self.client, Options):
+            # Only a job is a view and what is viewed at once.
+            require_attached(settings)
         return Options(self.client, settings)
 
     def __repr__(self) -> str:

@@ -9,6 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from covey.client.speculation import Speculation
 
 __all__ = ["Statistics"]
 
@@ -34,6 +38,8 @@ class Statistics:
             attempt at it was sooner.
         retracted: tasks that were taken back from a busy slot and given to an idle one.
         decisions: how often a task was given to a slot.
+        speculations: calls of this client that were begun a second time while they ran (`options(speculate=True)`).
+        speculations_won: those of them whose second attempt had the outcome first.
     """
 
     slots: int
@@ -51,6 +57,8 @@ class Statistics:
     retracted: int = 0
     decisions: int = 0
     ooms: int = 0
+    speculations: int = 0
+    speculations_won: int = 0
 
     def __str__(self) -> str:
         up = "" if self.slots_up is None else f", {self.slots_up} up"
@@ -62,10 +70,15 @@ class Statistics:
         )
 
 
-def statistics_of(slots: int, unfinished: int, totals: Mapping[str, int] | None) -> Statistics:
+def statistics_of(
+    slots: int, unfinished: int, totals: Mapping[str, int] | None, speculation: Speculation | None = None
+) -> Statistics:
     """The record out of what the broker counts (`totals`, as scheduler.pxd names it), if it is ours."""
+    begun, won = (0, 0) if speculation is None else (speculation.begun, speculation.won)
     if totals is None:
-        return Statistics(slots=slots, slots_up=None, unfinished=unfinished)
+        return Statistics(
+            slots=slots, slots_up=None, unfinished=unfinished, speculations=begun, speculations_won=won
+        )
     return Statistics(
         slots=slots,
         slots_up=totals["doers"],
@@ -82,4 +95,6 @@ def statistics_of(slots: int, unfinished: int, totals: Mapping[str, int] | None)
         retracted=totals["retracted"],
         decisions=totals["decisions"],
         ooms=totals["ooms"],
+        speculations=begun,
+        speculations_won=won,
     )

@@ -50,6 +50,7 @@ class Wanted:
     progress: bool | None = None
     inline: bool = False
     limits: SlotLimits = NO_LIMITS
+    speculate: bool = False
 
 
 class DistributedFunction:
@@ -69,7 +70,7 @@ class DistributedFunction:
         # One object for all calls: as long as it lives the slots keep what was sent of it. What shared_data
         # holds is looked at anew in each call.
         self._call = adapted(fun, wanted.shared_data)
-        self._settings = TaskSettings(needs=wanted.needs)
+        self._settings = TaskSettings(needs=wanted.needs, speculate=wanted.speculate)
         self._client: Client | None = None
         # Whether each machine was waited for.
         self._met = False

@@ -15,6 +15,7 @@ from concurrent.futures import Executor
 from typing import Any
 
 from covey import settings
+from covey.client.client import Client
 from covey.client.options import NEEDS_ANY, NEEDS_CPU, NEEDS_GPU, NEEDS_GPU_FIRST
 from covey.distributed.function import Wanted
 from covey.node.counts import resolve_count
@@ -42,6 +43,7 @@ def checked_keywords(
     inline: bool,
     max_tasks_per_slot: int | None = None,
     slot_max_rss: int | None = None,
+    speculate: bool = False,
 ) -> Wanted:
     """What was given to `call`, as one record; TypeError or ValueError says what is wrong with it."""
     if isinstance(machines, str):
@@ -70,6 +72,13 @@ def checked_keywords(
         raise TypeError(f"{call}(executor={executor!r}): an Executor is needed, something with a submit() method")
     if isinstance(executor, type):
         raise TypeError(f"{call}(executor={executor.__name__}): an instance is needed, {executor.__name__}(…)")
+    if not isinstance(speculate, bool):
+        raise TypeError(f"{call}(speculate={speculate!r}): True or False is needed")
+    if speculate and executor is not None and not isinstance(executor, Client):
+        raise ValueError(
+            f"{call}(speculate=True, executor=…): only a covey.Client begins calls again, and "
+            f"{type(executor).__name__} is none; leave speculate out"
+        )
     return Wanted(
         max_cpu=max_cpu,
         # Whoever wants no GPU does not want to wait for a driver either.
@@ -83,6 +92,7 @@ def checked_keywords(
         progress=progress,
         inline=inline,
         limits=SlotLimits.checked(call, max_tasks_per_slot, slot_max_rss),
+        speculate=speculate,
     )
 
 
