@@ -298,12 +298,10 @@ class Client(Exchange, Executor):
             priority=priority, timeout=timeout, retries=retries, retry_on=retry_on, retry_wait=retry_wait,
             on_lost=on_lost, gpu=gpu, speculate=speculate,
         )
-        if not isinstance(detached, bool):
-            raise ValueError(f"detached is True or False, not {detached!r}")
-        if detached:
+        if detached is not False:
             from covey.client.job import open_job
 
-            return open_job(self, view.settings)
+            return open_job(self, view.settings, detached)
         return view
 
     def submit_with(

@@ -48,8 +48,10 @@ if TYPE_CHECKING:
 __all__ = ["Job", "open_job"]
 
 
-def open_job(client: Client, settings: TaskSettings) -> Job:
+def open_job(client: Client, settings: TaskSettings, detached: object) -> Job:
     """A new job at the journal of the client's broker; LinkRefused if that keeps none."""
+    if detached is not True:
+        raise ValueError(f"detached is True or False, not {detached!r}")
     require_attached(settings)
     door = find_door(client, "options(detached=True)")
     known = settings_module.read()
