@@ -21,9 +21,9 @@ def other_group() -> int:
     return subprocess.Popen(SLEEP, process_group=0).pid
 
 
-def bare_group() -> int:
-    """The same, with nothing in its environment."""
-    return subprocess.Popen(SLEEP, process_group=0, env={}).pid
+def bare() -> int:
+    """A child with nothing in its environment."""
+    return subprocess.Popen(SLEEP, env={}).pid
 
 
 def other_session() -> int:
@@ -49,7 +49,7 @@ def daemon() -> int:
     return pid
 
 
-WAYS = (child, other_group, bare_group, other_session, daemon)
+WAYS = (child, other_group, bare, other_session, daemon)
 
 
 def all_of_them(note: str = "") -> list[int]:

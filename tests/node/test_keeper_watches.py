@@ -131,10 +131,10 @@ def test_a_slot_counts_from_what_its_parent_has_and_not_from_what_that_began_wit
     assert launch._peak_of_us() > len(block)
 
 
-def test_each_slot_is_a_session(keep: Keep, loop: FakeLoop) -> None:
+def test_each_slot_is_a_group(keep: Keep, loop: FakeLoop) -> None:
     keep(IDLES, seats_of(2))
     for number in (1, 2):
-        assert os.getsid(loop.pid_of(number)) == loop.pid_of(number)
+        assert os.getpgid(loop.pid_of(number)) == loop.pid_of(number)
 
 
 def test_orphans_are_reaped_where_they_are_adopted(keep: Keep, loop: FakeLoop, tmp_path: Path) -> None:

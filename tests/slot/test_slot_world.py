@@ -50,12 +50,12 @@ def test_it_is_where_the_caller_is(client: covey.Client) -> None:
     assert inside(client, "__import__('sys').executable") == sys.executable
 
 
-def test_it_is_a_session_of_its_own(client: covey.Client) -> None:
+def test_it_is_a_process_group_of_its_own_and_no_session(client: covey.Client) -> None:
     pid, group, session = str(
         inside(client, "'%d %d %d' % ((o := __import__('os')).getpid(), o.getpgrp(), o.getsid(0))")
     ).split()
-    assert pid == group == session
-    assert int(session) != os.getsid(0)
+    assert pid == group
+    assert int(session) == os.getsid(0)
 
 
 def test_standard_input_is_empty(client: covey.Client) -> None:

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """See kin.pxd, the contents page."""
 from libc.stdlib cimport free, malloc
-from posix.unistd cimport getpid, getsid
+from posix.unistd cimport getpgid, getpid
 
 cdef extern from *:
     """
@@ -26,7 +26,7 @@ cdef extern from *:
     #endif
     /* Of looks through all processes; the next one a millisecond later, should one just be changing its program. */
     #define COVEY_KIN_ROUNDS 100
-    #define COVEY_KIN_SESSIONS 1024
+    #define COVEY_KIN_GROUPS 1024
 
     /* What /proc says of the process of this folder, from the end of its name on; NULL: it is gone, or waits to be reaped. */
     static char* covey_kin_stat(int folder, char* text, size_t room) {
@@ -84,25 +84,25 @@ cdef extern from *:
         return 0;
     }
 
-    static int covey_kin_round(DIR* all, const char* mark, int* sessions, int* number, int* undecided) {
+    static int covey_kin_round(DIR* all, const char* mark, int* groups, int* number, int* undecided) {
         struct dirent* entry;
         size_t size = strlen(mark);
         int count = 0;
         while ((entry = readdir(all)) != NULL) {
             int pid = isdigit((unsigned char) entry->d_name[0]) ? atoi(entry->d_name) : 0;
-            int folder, session, marked;
+            int folder, group, marked;
             char text[2048];
             if (pid <= 1 || pid == getpid()) continue;
             folder = openat(dirfd(all), entry->d_name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
             if (folder < 0) continue;
-            session = getsid(pid);
-            if (covey_kin_among(session, sessions, *number))
-                marked = session != pid && covey_kin_stat(folder, text, sizeof(text)) != NULL;
+            group = getpgid(pid);
+            if (covey_kin_among(group, groups, *number))
+                marked = group != pid && covey_kin_stat(folder, text, sizeof(text)) != NULL;
             else marked = covey_kin_marked(folder, mark, size);
             *undecided += marked < 0;
             if (marked > 0) {
-                /* A slot of a flock in a task: it leads a session of its own, which its end takes out of sight. */
-                if (session == pid && *number < COVEY_KIN_SESSIONS) sessions[(*number)++] = pid;
+                /* A slot of a flock in a task: it leads a group of its own, which its end takes out of sight. */
+                if (group == pid && *number < COVEY_KIN_GROUPS) groups[(*number)++] = pid;
                 /* By the folder, which means this process even when its number has become another's. */
                 int sent = (int) syscall(SYS_pidfd_send_signal, folder, SIGKILL, NULL, 0);
                 if (sent < 0 && errno != ESRCH) sent = kill(pid, SIGKILL);
@@ -113,13 +113,13 @@ cdef extern from *:
         return count;
     }
 
-    static int covey_kin_kill(const char* mark, const int* sessions, int number) {
+    static int covey_kin_kill(const char* mark, const int* groups, int number) {
         DIR* all = opendir("/proc");
-        int known[COVEY_KIN_SESSIONS];
+        int known[COVEY_KIN_GROUPS];
         int count = 0;
         int round;
-        if (number > COVEY_KIN_SESSIONS) number = COVEY_KIN_SESSIONS;
-        if (number) memcpy(known, sessions, number * sizeof(int));
+        if (number > COVEY_KIN_GROUPS) number = COVEY_KIN_GROUPS;
+        if (number) memcpy(known, groups, number * sizeof(int));
         if (all == NULL) return 0;
         for (round = 0; round < COVEY_KIN_ROUNDS; round++) {
             int undecided = 0;
@@ -136,7 +136,7 @@ cdef extern from *:
 
     static int covey_adopt(int on) { return prctl(PR_SET_CHILD_SUBREAPER, on, 0, 0, 0); }
     #else
-    static int covey_kin_kill(const char* mark, const int* sessions, int number) { return 0; }
+    static int covey_kin_kill(const char* mark, const int* groups, int number) { return 0; }
     static int covey_adopt(int on) { return -1; }
     #endif
 
@@ -151,21 +151,21 @@ cdef extern from *:
         return !(one.revents & POLLNVAL);
     }
     """
-    int covey_kin_kill(const char* mark, const int* sessions, int number) nogil
+    int covey_kin_kill(const char* mark, const int* groups, int number) nogil
     void covey_die() nogil
     int covey_await_close(int fd) nogil
     int covey_adopt(int on) nogil
 
 
-cdef int kin_kill(const char* mark, const int* sessions, int count) noexcept nogil:
-    return covey_kin_kill(mark, sessions, count)
+cdef int kin_kill(const char* mark, const int* groups, int count) noexcept nogil:
+    return covey_kin_kill(mark, groups, count)
 
 
 cdef void kin_die(const char* mark) noexcept nogil:
-    cdef int session = getsid(0)
+    cdef int group = getpgid(0)
     if mark != NULL:
-        # A slot leads its own session; whoever has been started otherwise may not end that of a terminal.
-        kin_kill(mark, &session, session == getpid())
+        # A slot leads its own group; whoever has been started otherwise may not end that of a terminal.
+        kin_kill(mark, &group, group == getpid())
     covey_die()
 
 
@@ -174,20 +174,20 @@ cdef void kin_guard(int lifeline, const char* mark) noexcept nogil:
         kin_die(mark)
 
 
-def kill_kin(bytes mark not None, sessions=()):
+def kill_kin(bytes mark not None, groups=()):
     """The same for Python, which lets go of the GIL meanwhile.
 
     >>> kill_kin(b"nobody has this mark")
     0
     """
     cdef const char* text = mark
-    cdef int number = len(sessions)
+    cdef int number = len(groups)
     cdef int* numbers = <int*> malloc((number + 1) * sizeof(int))
     cdef int count = 0
     if numbers == NULL:
-        raise MemoryError("no memory for a list of sessions")
-    for session in sessions:
-        numbers[count] = session
+        raise MemoryError("no memory for a list of groups")
+    for group in groups:
+        numbers[count] = group
         count += 1
     with nogil:
         count = kin_kill(text, numbers, number)

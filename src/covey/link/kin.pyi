@@ -3,9 +3,9 @@
 
 from collections.abc import Sequence
 
-# Kills the processes whose environment began with `mark` in it, and those of the `sessions` but their leaders; how
+# Kills the processes whose environment began with `mark` in it, and those of the `groups` but their leaders; how
 # many.
-def kill_kin(mark: bytes, sessions: Sequence[int] = ()) -> int: ...
+def kill_kin(mark: bytes, groups: Sequence[int] = ()) -> int: ...
 
 # Whether the orphans of this process's descendants become its children from now on; False: not to be had here.
 def adopt_orphans(wanted: bool) -> bool: ...

@@ -323,13 +323,13 @@ class Keeper:
 
     def _reap_orphans(self) -> None:
         """What slots have left behind and what became ours by that, once it has ended; a child of somebody else in this
-        process is of our own session, and left alone."""
+        process is of our own group, and left alone."""
         while self._adopts:
             try:
                 found = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
                 if found is None or any(child.pid == found.si_pid for child in self._children.values()):
                     return
-                if os.getsid(found.si_pid) == os.getsid(0):
+                if os.getpgid(found.si_pid) == os.getpgid(0):
                     return
                 os.waitpid(found.si_pid, 0)
             except (ChildProcessError, ProcessLookupError):

@@ -2,8 +2,9 @@
 """Starting one slot process, and reaping it: all that touches the operating system's processes.
 
 Why exec and not fork: the caller has threads (ours, numpy's, its own), and a forked copy of a process with
-threads may hang at its first lock. Each slot is a session of its own, so that what a task started
-dies with it and Ctrl-C at a terminal reaches only the caller; what has left the session is known by its environment.
+threads may hang at its first lock. Each slot is a process group of its own, so that what a task started dies with it
+and Ctrl-C at a terminal reaches only the caller; what has left the group is known by its environment. Not a session:
+the kernel shares the cores out between sessions first, and those who wait by turns would wait longer.
 
 May not know: when to start, whom to tell. Guarantees: no descriptor of ours but the four meant gets into a
 slot; a process is reaped only by `reap`, and until then its pid and its group mean no other process.
@@ -154,7 +155,7 @@ class Launcher:
                 stdout=None if _is_open(1) else subprocess.DEVNULL,
                 stderr=log,
                 env={**self._environment, **seat.environment(), KIN: kin},
-                start_new_session=True,
+                process_group=0,
                 pass_fds=(self._lifeline, stderr, mark),
             )
         except BaseException:
