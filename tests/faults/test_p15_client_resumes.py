@@ -16,7 +16,7 @@ PROGRAM = """
 import sys, time
 import covey
 def work(number):
-    time.sleep(0.01)
+    time.sleep(0.01)    # work
     return number * 10
 with covey.Client(FILE) as client:
     job = client.options(detached=True)
