@@ -1,12 +1,13 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""A portfolio: CMA-ES, a swarm and differential evolution, and evaluations go to who improves the best.
+"""A portfolio: a descent, CMA-ES, a swarm and differential evolution, and evaluations go to who improves the best.
 
-Why: no update rule wins everywhere. CMA-ES is far ahead on most problems and at small budgets, so it has the first
-evaluations to itself; on problems of many valleys without a common slope the others find what it does not.
+Why: no update rule wins everywhere. What is smooth is a descent's, ten times sooner than anybody's; so it begins.
+Where it is not, CMA-ES is far ahead at small budgets, and is next. On problems of many valleys without a common
+slope the others find what these two do not.
 
 May not know: units, names, who evaluates, what a member does. Guarantees: whose turn it is follows from counts and
-values alone, not from chance or arrival; after the beginning the others together get a tenth at least; members see
-each other's bests only where one begins anew.
+values alone, not from chance or arrival; after the beginning each gets a twentieth at least; members see each other's
+bests only where one begins anew.
 """
 import math
 from collections.abc import Mapping
@@ -21,24 +22,24 @@ from covey.swarm.cma import Cma
 from covey.swarm.de import De
 from covey.swarm.draws import Draws, Indices, Vector
 from covey.swarm.pso import Pso
+from covey.swarm.slope import Slope
+from covey.swarm.turns import Turns
 
-# Evaluations for each dimension that CMA-ES has to itself, and from when on differential evolution takes part.
+# Evaluations for each dimension that the first descent has to itself; the rest of it shares with CMA-ES, half and half.
+LEAD = 100
+# Until when swarms wait, and differential evolution.
 ALONE = 500
 PATIENT = 1000
-LEAST_SHARE = 0.05
-# An improvement is worth e-fold less after this part of all evaluations so far, but never less than IDLE; swarms, whose
-# successes the two others repeat, earn nothing by waiting.
-MEMORY = 0.15
-IDLE = np.array([0.03, 0.0, 0.03])
+# What the improvements of each are worth at least; swarms, whose successes the others repeat, earn nothing by waiting.
+IDLE = (0.03, 0.0, 0.03, 0.03)
 # Of what follows the beginning, differential evolution can count on about this part, and plans with it.
 PLANNED = 0.4
-CMA, PSO, DE = 0, 1, 2
+CMA, PSO, DE, SLOPE = 0, 1, 2, 3
 
 
 class Auto(Booked):
-    """The algorithm `"auto"`; optinfo: `alone`, the evaluations for each dimension that CMA-ES has to itself."""
+    """The algorithm `"auto"`; optinfo: `alone`, the evaluations for each dimension before a swarm takes part."""
 
-    _ARRAYS = ("_owed", "_improved")
     _NUMBERS = ("_asked", "_lowest", "_polished")
 
     def __init__(self, plan: Plan, optinfo: Mapping[str, Any]) -> None:
@@ -55,20 +56,27 @@ class Auto(Booked):
             Pso(replace(plan, seed=draws.seed_of(PSO)), {}),
             De(replace(plan, seed=draws.seed_of(DE), budget=later), {}),
         ]
+        self._slope: Slope | None = None
+        if not plan.domain.grain.any():     # whole numbers have no slope
+            self._slope = Slope(replace(plan, seed=draws.seed_of(SLOPE)))
+            self._members.append(self._slope)
         count = len(self._members)
+        self._lead = LEAD * dimension
         # From how many evaluations on each takes part.
         patient = plan.budget is not None and plan.budget > PATIENT * dimension
-        self._joins = np.array([0, alone, alone if patient else max(alone, PATIENT)]) * dimension
+        late = alone if patient else max(alone, PATIENT)
+        self._joins = [rounds * dimension for rounds in (0, alone, late, 0)[:count]]
+        self._turns = Turns(IDLE[:count])
+        # A tag holds whose a point is, and under which id there. This is what was asked last, if it was one member's.
+        self._whole: tuple[Indices, int, Indices] | None = None
         super().__init__(dimension)
-        self._owed: Vector = np.zeros(count)        # points of its share that each did not get yet
-        self._improved: Indices = np.zeros(count, dtype=np.int64)   # evaluations when each last improved the best
         self._asked = 0
         self._lowest = math.inf     # the best value of what was taken
         self._polished = math.inf   # the best value that was handed to CMA-ES
 
     @property
     def batch(self) -> int:
-        return self._members[self._choose()].batch
+        return self._members[self._turns.next(self._shares())].batch
 
     @property
     def generation(self) -> int:
@@ -77,25 +85,39 @@ class Auto(Booked):
     def ask(self, n: int | None = None) -> tuple[Indices, Vector]:
         if self._flight.told:
             self._judge()
-        chosen = self._choose()
+        chosen, inner, x = self._ask_one(n)
+        tags = inner * len(self._members) + chosen
+        if n is None or len(x) == n:
+            # The member's book has these points, too, and gives them away.
+            ids = self._flight.add(x.copy(), tags)
+            self._whole = (ids, chosen, inner)
+            return ids, x
+        while len(x) < n:
+            # The descent had no more.
+            chosen, inner, y = self._ask_one(n - len(x))
+            tags, x = np.concatenate([tags, inner * len(self._members) + chosen]), np.concatenate([x, y])
+        return self._flight.add(x.copy(), tags), x
+
+    def _ask_one(self, n: int | None) -> tuple[int, Indices, Vector]:
+        """Points of one member, `n` of them if it has so many: whose they are, under which ids there, and where."""
+        shares = self._shares()
+        chosen = self._turns.next(shares)
         inner, x = self._members[chosen].ask(n)
-        self._owed += self._share() * len(x)
-        self._owed[chosen] -= len(x)
+        self._turns.gave(chosen, len(x), shares)
         self._asked += len(x)
-        # The tag holds both: whose point it is, and under which id.
-        # The member's book has these points, too, and gives them away.
-        return self._flight.add(x.copy(), inner * len(self._members) + chosen), x
+        return chosen, inner, x
 
     def tell(self, ids: Indices, values: Vector) -> None:
         super().tell(ids, values)
+        if self._whole is not None and ids is self._whole[0]:
+            # As it was asked, so that a book that believes its own ids need not look at each.
+            _, member, inner = self._whole
+            self._members[member].tell(inner, values)
+            return
         inner, whose = np.divmod(self._flight.tags_of(ids), len(self._members))
-        for number in range(len(self._members)):
-            mine = whose == number
-            if mine.all():
-                self._members[number].tell(inner, values)
-                break
-            if mine.any():
-                self._members[number].tell(inner[mine], values[mine])
+        for member in sorted(set(whose.tolist())):
+            mine = whose == member
+            self._members[member].tell(inner[mine], values[mine])
 
     def inject(self, x: Vector, values: Vector) -> None:
         for point, value in zip(x, values, strict=True):
@@ -112,31 +134,31 @@ class Auto(Booked):
         better = taken.values < np.concatenate([[self._lowest], below[:-1]])
         self._lowest = float(below[-1])
         whose = taken.tags[better] % len(self._members)
-        self._improved[whose] = self._flight.evaluations
+        for member in set(whose.tolist()):
+            self._turns.improved(member, self._flight.evaluations)
         last = int(np.flatnonzero(better)[-1])
         if taken.tags[last] % len(self._members) != CMA and self._lowest < self._polished:
             # Where another found the best valley, the next descent begins.
             self._polished = self._lowest
             self._cma.suggest(taken.x[last])
 
-    def _choose(self) -> int:
-        """Whose turn it is: whom most is owed of what improvements earned."""
-        return int((self._owed + self._share()).argmax())
-
-    def _share(self) -> Vector:
-        """The part of the evaluations that each has earned; they sum to 1."""
-        present = self._joins <= self._asked
-        spent = max(1, self._flight.evaluations)
-        worth = np.maximum(IDLE, np.exp((self._improved - spent) / (MEMORY * spent))) * present
-        share: Vector = (LEAST_SHARE + (1 - LEAST_SHARE * present.sum()) * worth / worth.sum()) * present
-        return share
+    def _shares(self) -> list[float]:
+        """The part of the evaluations that each has now. Who has no points to give has none."""
+        present = [joins <= self._asked for joins in self._joins]
+        if self._slope is not None:
+            present[SLOPE] = self._slope.batch > 0
+            if self._slope.descents == 1:
+                part = 0.0 if not present[SLOPE] else 1.0 if self._slope.evaluations < self._lead else 0.5
+                return [1.0 - part, 0.0, 0.0, part]
+        return self._turns.earned(present, self._flight.evaluations)
 
     def state(self) -> dict[str, Any]:
-        return super().state() | {
+        return super().state() | self._turns.state() | {
             "members": {str(number): member.state() for number, member in enumerate(self._members)}
         }
 
     def restore(self, state: Mapping[str, Any]) -> None:
         super().restore(state)
+        self._turns.restore(state)
         for number, member in enumerate(self._members):
             member.restore(state["members"][str(number)])

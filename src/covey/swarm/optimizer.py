@@ -29,7 +29,7 @@ ALGORITHMS = {
     "ga": ("covey.swarm.ga", "Ga"),
 }
 # Of the layout of `state()`. A state of another number is refused, not guessed at.
-FORMAT = 2
+FORMAT = 3
 
 
 class Optimizer:
