@@ -23,7 +23,7 @@ from benchmarks.peers import Peer
 from benchmarks.question import SLOTS, Check, Question, Values
 from benchmarks.tasks import noop
 
-__all__ = ["QUESTION", "measure"]
+__all__ = ["QUESTION", "measure", "reconnect_seconds"]
 
 NODES = 200
 IDLE = (64, 512)
@@ -56,7 +56,7 @@ def measure(peer: Peer, quick: bool) -> Values:
         _ways(values, quick)
         for slots in IDLE:
             values[f"idle_{slots}"] = _idle_percent(slots)
-        values["reconnect"] = _reconnect_seconds(home)
+        values["reconnect"] = reconnect_seconds(home)
     return values
 
 
@@ -157,7 +157,7 @@ def _cpu_seconds(thread: threading.Thread) -> float:
     return int(Path(f"/proc/self/task/{thread.native_id}/schedstat").read_text().split()[0]) * 1e-9
 
 
-def _reconnect_seconds(home: str) -> float:
+def reconnect_seconds(home: str) -> float:
     """From the start of a broker that replaces a killed one until all nodes are there again."""
     from covey.broker.loop import Loop
     from covey.keys.connection import ConnectionFile

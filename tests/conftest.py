@@ -32,7 +32,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--figures", metavar="FILE", help="add what long tests measure to this file, a line each")
+    parser.addoption("--figures", metavar="FILE", help="only what has a figure, long forms too; a line each in FILE")
 
 
 @pytest.fixture
@@ -54,7 +54,11 @@ SHOWN = os.environ.get("CUDA_VISIBLE_DEVICES")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    if "soak" not in config.getoption("markexpr"):
+    if config.getoption("--figures"):
+        others = [item for item in items if "figures" not in getattr(item, "fixturenames", ())]
+        items[:] = [item for item in items if "figures" in getattr(item, "fixturenames", ())]
+        config.hook.pytest_deselected(items=others)
+    elif "soak" not in config.getoption("markexpr"):
         # Minutes each: only for those who name them.
         long = [item for item in items if item.get_closest_marker("soak")]
         items[:] = [item for item in items if not item.get_closest_marker("soak")]

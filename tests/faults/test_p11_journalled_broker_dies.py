@@ -17,6 +17,7 @@ import covey
 from covey.client.job import Job
 from covey.journal.store import Call, Store
 from covey.wire.records import manner
+from figures import Figures
 from nightlab import NightLab, noted
 from waiting import wait_until
 
@@ -75,7 +76,9 @@ def job_of(client: covey.Client) -> Job:
 
 
 @FIGURES
-def test_a_live_client_gets_each_result_once(lab: NightLab, kills: int, calls: int, seconds: float) -> None:
+def test_a_live_client_gets_each_result_once(
+    lab: NightLab, kills: int, calls: int, seconds: float, figures: Figures
+) -> None:
     lab.open(2)
     heard: list[int] = []
     with lab.client() as client, Killer(lab, kills, seed=11) as killer:
@@ -94,10 +97,13 @@ def test_a_live_client_gets_each_result_once(lab: NightLab, kills: int, calls: i
     # All were delivered, so nothing is kept any more.
     assert lab.jobs() == []
     assert len(list(lab.runs.iterdir())) == calls
+    figures.say("T3", f"broker killed {kills} times during {calls:,} calls: each result came once")
 
 
 @FIGURES
-def test_what_was_flushed_is_there_for_who_resumes(lab: NightLab, kills: int, calls: int, seconds: float) -> None:
+def test_what_was_flushed_is_there_for_who_resumes(
+    lab: NightLab, kills: int, calls: int, seconds: float, figures: Figures
+) -> None:
     lab.open(2)
     with lab.client() as client:
         job = job_of(client)
@@ -107,9 +113,10 @@ def test_what_was_flushed_is_there_for_who_resumes(lab: NightLab, kills: int, ca
         lab.kill_broker()
         client.kill()
     lab.broker()
-    with Killer(lab, kills, seed=12), covey.resume(job.job_id, lab.file) as results:
+    with Killer(lab, kills, seed=12) as killer, covey.resume(job.job_id, lab.file) as results:
         assert list(results) == [number * number for number in range(calls)]
     assert lab.jobs() == []
+    figures.say("T3 resume", f"broker killed {kills - killer.left} times meanwhile: {calls:,} results in order")
 
 
 def test_a_call_that_has_its_outcome_is_not_run_again(lab: NightLab) -> None:
@@ -170,7 +177,9 @@ def test_a_broker_that_is_told_to_end_keeps_its_jobs(lab: NightLab) -> None:
     assert list(covey.resume(job.job_id, lab.file)) == [number * number for number in range(10)]
 
 
-def test_a_hundred_thousand_queued_calls_are_recovered_within_five_seconds(lab: NightLab) -> None:
+def test_a_hundred_thousand_queued_calls_are_recovered_within_five_seconds(
+    lab: NightLab, figures: Figures
+) -> None:
     store = Store(str(lab.folder))
     with store.writing():
         job = store.open_job("many", time.time())
@@ -180,6 +189,8 @@ def test_a_hundred_thousand_queued_calls_are_recovered_within_five_seconds(lab: 
     began = time.monotonic()
     # It says that it serves once all of the journal was looked at.
     lab.broker()
-    assert time.monotonic() - began < 5.0
+    lasted = time.monotonic() - began
+    figures.say("T3 recovery", f"100,000 queued calls after {lasted:.1f} s")
+    assert lasted < 5.0
     wait_until(lambda: lab.status()["tasks"]["waiting"] > 0, lab.status)
     assert lab.jobs() == [{"id": "many", "calls": 100_000, "unfinished": 100_000, "unfetched": 0}]

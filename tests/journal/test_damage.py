@@ -16,9 +16,10 @@ from covey.errors import JournalRefused
 from covey.journal.store import Call, Outcome, Store
 from covey.journal.tail import damage_of
 from covey.wire.records import manner
+from figures import Figures
 
 DIGEST = b"d" * 16
-FLIPS = 500
+FLIPS = pytest.mark.parametrize("flips", [500, pytest.param(1000, marks=pytest.mark.soak)])
 STEPS = 12
 
 # Of each state, what can be read from the store.
@@ -95,26 +96,32 @@ def copy_of(folder: Path, place: Path) -> Path:
 
 
 @pytest.mark.slow
-def test_torn_at_every_byte_of_its_last_record(written: tuple[Path, list[State]], tmp_path: Path) -> None:
+@pytest.mark.parametrize("step", [61, pytest.param(1, marks=pytest.mark.soak)])
+def test_torn_at_every_byte_of_its_last_record(
+    written: tuple[Path, list[State]], tmp_path: Path, step: int, figures: Figures
+) -> None:
     folder, states = written
     log = folder / "journal.sqlite-wal"
     size = log.stat().st_size
     # A frame is a page and its head; the last two transactions are a few of them.
-    for length in [*range(size - 4200, size - 4080), *range(size - 4000, size, 61), size - 1, size]:
+    lengths = [*range(size - 4200, size - 4080), *range(size - 4000, size, step), size - 1, size]
+    for length in lengths:
         copy = copy_of(folder, tmp_path / "copy")
         os.truncate(copy / "journal.sqlite-wal", length)
         found = opened(copy)
         assert found in states, f"torn at {length} of {size}: {found}"
         assert found == states[-1] or length < size
         assert len(states) - states.index(found) <= 3, f"more than the tail is lost at {length}"
+    figures.say("T4 torn", f"at {len(set(lengths)):,} bytes of its tail: recovered each time")
 
 
 @pytest.mark.slow
-def test_bits_that_flip(written: tuple[Path, list[State]], tmp_path: Path) -> None:
+@FLIPS
+def test_bits_that_flip(written: tuple[Path, list[State]], tmp_path: Path, flips: int, figures: Figures) -> None:
     folder, states = written
     source = random.Random(4)
     refused = 0
-    for _ in range(FLIPS):
+    for _ in range(flips):
         copy = copy_of(folder, tmp_path / "copy")
         name = source.choice(["journal.sqlite", "journal.sqlite-wal", "journal.sqlite-wal"])
         data = bytearray((copy / name).read_bytes())
@@ -127,18 +134,20 @@ def test_bits_that_flip(written: tuple[Path, list[State]], tmp_path: Path) -> No
             continue
         assert found in states, f"byte {at} of {name}"
         assert len(states) - states.index(found) <= 3, f"byte {at} of {name}: more than the tail is lost"
-    assert refused > FLIPS / 10
+    assert refused > flips / 10
+    figures.say("T4 flipped bits", f"{flips:,} times: refused {refused:,}, recovered {flips - refused:,}, wrong 0")
 
 
 @pytest.mark.slow
-def test_bits_that_flip_in_the_tables_alone(tmp_path: Path) -> None:
+@FLIPS
+def test_bits_that_flip_in_the_tables_alone(tmp_path: Path, flips: int, figures: Figures) -> None:
     folder = tmp_path / "journal"
     states = write(folder, large=True)
     # Closed in good order, so that all of it is in the tables.
     Store(str(folder)).close()
     source = random.Random(5)
     refused = 0
-    for _ in range(FLIPS):
+    for _ in range(flips):
         copy = copy_of(folder, tmp_path / "copy")
         data = bytearray((copy / "journal.sqlite").read_bytes())
         at = source.randrange(len(data))
@@ -147,7 +156,10 @@ def test_bits_that_flip_in_the_tables_alone(tmp_path: Path) -> None:
         found = opened(copy)
         refused += isinstance(found, str)
         assert isinstance(found, str) or found == states[-1], f"byte {at}"
-    assert refused > FLIPS / 10
+    assert refused > flips / 10
+    figures.say(
+        "T4 flipped bits in the tables",
+        f"{flips:,} times: refused {refused:,}, recovered {flips - refused:,}, wrong 0")
 
 
 def test_a_large_file_that_is_gone_or_short_is_named(tmp_path: Path) -> None:

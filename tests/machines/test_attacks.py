@@ -36,6 +36,7 @@ from covey.keys.pairs import KeyPair, PeerKeys
 from covey.keys.secret import Secret
 from covey.node.offer import detect_offer
 from covey.node.server import Gate, NodeServer
+from figures import Figures
 from hosts import PORT, Lab, resident_of
 from waiting import wait_until
 
@@ -71,7 +72,7 @@ def rate(client: covey.Client, count: int = 100) -> float:
     return best
 
 
-def test_floods_before_the_handshake_are_bounded(lab: Lab) -> None:
+def test_floods_before_the_handshake_are_bounded(lab: Lab, figures: Figures) -> None:
     node = lab.beta.listening()
     weapons: list[Weapon] = [unfinished_multipart, one_huge_message, one_huge_command, half_handshake, random_bytes]
     with lab.alpha.client(machines=[lab.beta.ip], max_cpu=0) as client:
@@ -82,6 +83,8 @@ def test_floods_before_the_handshake_are_bounded(lab: Lab) -> None:
             most = resident_of(node.pid)
             attack.wait_hung_up(2)
             most = max(most, resident_of(node.pid))
+        grown, pace = (most - before) / MIB, during / quiet
+        figures.say("T8", f"{len(weapons)} floods: +{grown:.0f} MiB, {pace:.0%} of the pace for others")
         assert most - before < len(weapons) * FRAME + SLACK
         assert during >= 0.8 * quiet
         assert client.submit(abs, -1).result(20) == 1
@@ -110,16 +113,23 @@ def test_a_browser_at_the_port_is_told_of(lab: Lab) -> None:
     assert node.said.count("was kept out") == 1
 
 
-def test_idle_connections_beyond_the_descriptor_limit_shut_nobody_out(lab: Lab) -> None:
+@pytest.mark.parametrize(("idle", "limit"), [(500, 256), pytest.param(2000, 1024, marks=pytest.mark.soak)])
+def test_idle_connections_beyond_the_descriptor_limit_shut_nobody_out(
+    lab: Lab, idle: int, limit: int, figures: Figures
+) -> None:
     broker, path = lab.broker(lab.beta)
     lab.node_of(lab.alpha, path)
-    resource.prlimit(broker.pid, resource.RLIMIT_NOFILE, (256, 256))
+    resource.prlimit(broker.pid, resource.RLIMIT_NOFILE, (limit, limit))
     with lab.alpha.client(path) as client:
         assert places(client) == {"alpha"}
-        with many_idle(lab, 500):
+        with many_idle(lab, idle):
             assert client.submit(abs, -1).result(8) == 1
+            began = monotonic()
             lab.node_of(lab.gamma, path)
             wait_until(lambda: "gamma" in places(client), broker.picture, deadline=8.0)
+            figures.say(
+                "T9", f"{idle:,} idle connections, {limit:,} descriptors: a peer served, a new node within "
+                f"{monotonic() - began:.1f} s")
     assert broker.process.poll() is None
 
 
@@ -147,15 +157,16 @@ def many_idle(lab: Lab, count: int) -> Iterator[None]:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
-def test_wrong_keys_are_counted_and_none_comes_in(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("count", [100, pytest.param(1000, marks=pytest.mark.soak)])
+def test_wrong_keys_are_counted_and_none_comes_in(lab: Lab, count: int, figures: Figures) -> None:
     keys = lab.secret.keys()
     gate = Gate((f"tcp://{lab.beta.ip}:{PORT}",), keys)
     server = lab.beta.inside(lambda: NodeServer(detect_offer(max_cpu=1, max_gpu=0), gate=gate))
     try:
         lab.beta.inside(server.start)
         # Half of them know the server's public key, as whoever once saw a connection file does.
-        strangers = [PeerKeys(keys.broker.public, "client", KeyPair.of(os.urandom(32))) for _ in range(50)]
-        strangers += [Secret(os.urandom(32)).keys().peer("client") for _ in range(50)]
+        strangers = [PeerKeys(keys.broker.public, "client", KeyPair.of(os.urandom(32))) for _ in range(count // 2)]
+        strangers += [Secret(os.urandom(32)).keys().peer("client") for _ in range(count // 2)]
         callers = [lab.gamma.inside(lambda own=own: Caller(gate.addresses[0], own)) for own in strangers]
         for found in callers:
             # One that was refused already has nowhere to send to.
@@ -167,13 +178,15 @@ def test_wrong_keys_are_counted_and_none_comes_in(lab: Lab, monkeypatch: pytest.
             # One was the server's own trial.
             return refused + broken_off - 1
 
-        wait_until(lambda: kept_out() >= 100, kept_out)
+        wait_until(lambda: kept_out() >= count, kept_out)
         began = monotonic()
         with lab.alpha.client(machines=[lab.beta.ip], max_cpu=0) as client:
             assert client.submit(abs, -1).result(20) == 1
-            assert monotonic() - began < 2.0
+            connected = monotonic() - began
+            assert connected < 2.0
         assert not any(found.socket.poll(0) for found in callers), "somebody got an answer"
-        assert kept_out() == 100
+        assert kept_out() == count
+        figures.say("T10", f"{count:,} wrong keys: 0 let in, each counted; a right one served after {connected:.2f} s")
         for found in callers:
             found.close()
     finally:

@@ -12,6 +12,7 @@ from callers import ASKER, DOER, PYTHON, VERSION_BYTES, caller, greeting, hello,
 from covey.keys.connection import ConnectionFile
 from covey.keys.pairs import ROLES, PeerKeys, Role
 from covey.keys.secret import Secret
+from figures import Figures
 from hosts import PORT, Host, Lab
 from waiting import wait_until
 
@@ -135,7 +136,7 @@ def listeners(host: Host) -> set[int]:
     return host.inside(look)
 
 
-def test_every_port_speaks_curve_and_nothing_else(lab: Lab) -> None:
+def test_every_port_speaks_curve_and_nothing_else(lab: Lab, figures: Figures) -> None:
     _, path = lab.broker(lab.alpha)
     lab.alpha.worker("max_cpu=1, port=3001")
     lab.alpha.covey("node", "--listen", f"tcp://{lab.alpha.ip}:3002", "--max-cpu", "1").wait_said("slots?, at")
@@ -152,6 +153,7 @@ def test_every_port_speaks_curve_and_nothing_else(lab: Lab) -> None:
                 line.sendall(greeting(b"NULL")[VERSION_BYTES:])
                 # It hangs up: nothing that is sent in plain is read.
                 assert line.recv(1) == b""
+    figures.say("T20", "4 of 4 ports: CURVE, and a caller without it is hung up on")
 
 
 def test_a_caller_without_a_key_gets_nothing(lab: Lab) -> None:
@@ -159,7 +161,7 @@ def test_a_caller_without_a_key_gets_nothing(lab: Lab) -> None:
     assert answer(lab, lab.beta, hello(ASKER), None, 1.0) is None
 
 
-def test_no_key_is_seen_anywhere(lab: Lab) -> None:
+def test_no_key_is_seen_anywhere(lab: Lab, figures: Figures) -> None:
     words = "correct horse battery"
     broker, path = lab.broker(lab.alpha)
     programs = [
@@ -183,6 +185,7 @@ def test_no_key_is_seen_anywhere(lab: Lab) -> None:
     hidden = forms(lab.secret) | forms(Secret.from_authkey(words)) | {words.encode()}
     found = [place for place, text in shown.items() if any(secret in text for secret in hidden)]
     assert not found
+    figures.say("T21", f"{len(shown):,} command lines, environments and logs: no key in any form")
 
 
 def forms(secret: Secret) -> set[bytes]:
