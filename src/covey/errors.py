@@ -20,7 +20,9 @@ def _megabytes(size: int) -> str:
 
 
 def _listed(lines: tuple[str, ...]) -> str:
-    return "".join(f"\n  {number}. {line}" for number, line in enumerate(lines, 1))
+    # What a line has below it, the last lines of a slot's stderr, stays below it.
+    shown = (line.replace("\n", "\n       ") for line in lines)
+    return "".join(f"\n  {number}. {line}" for number, line in enumerate(shown, 1))
 
 
 class CoveyError(Exception):
@@ -106,7 +108,8 @@ class WorkerDied(_WithAttempts, CoveyError):
     """Slots died under a task as often as it may be tried; `oom` says whether because memory ran out.
 
     Caught by itself it means every such end: those by crashes, in which `oom` is False, are `PoisonTask`, one kind of
-    it. `peak_rss` is the most memory, in bytes, that any of these slots had; None: not known.
+    it. `peak_rss` is the most memory, in bytes, that any of these slots had; None: not known. `attempts` says how each
+    slot died: in a line, and below it the last lines that it wrote to stderr at the level of C, if there are any.
 
     >>> print(WorkerDied("f()", ("slot 1 (pid 12 on here) was killed because memory ran out",), True, 300 << 20))
     f() was given up: memory ran out under it; its slot had up to 300.0 MiB. Cut the call into smaller pieces, ...

@@ -4,7 +4,7 @@
 import pytest
 
 from covey import slot
-from covey.node.ending import Ending
+from covey.node.ending import Ending, Tail
 
 CRASH = """up
 Fatal Python error: Segmentation fault
@@ -99,3 +99,47 @@ def test_whether_it_was_up() -> None:
 def test_the_tail_is_the_last_lines_without_the_mark() -> None:
     assert end(1, "up\na\nb\n").tail() == "a\nb"
     assert len(end(1, "line\n" * 1000).tail().splitlines()) == 20
+
+
+@pytest.mark.parametrize(
+    ("tail", "lines", "left_out"),
+    [
+        (Tail(), [], 0),
+        (Tail(b"\n\n"), [], 0),
+        (Tail(b"one\ntwo"), ["one", "two"], 0),
+        (Tail(b"half a line\nwhole\n", 1000), ["whole"], 1012),
+        (Tail(b"no end", 1000), ["no end"], 1000),
+        (Tail(b"a line\n" * 50), ["a line"] * 20, 210),
+        (Tail(b"10 %\r90 %\r\n"), ["90 %"], 0),
+        (Tail(b"\tC\xc3\xa9\xff\x00\x1b[1;31m!\x1b[0m\x0b"), ["        Cé\N{REPLACEMENT CHARACTER}?!"], 0),
+    ],
+)
+def test_the_last_lines_of_stderr(tail: Tail, lines: list[str], left_out: int) -> None:
+    assert tail.lines() == lines
+    assert tail.left_out() == left_out
+
+
+def test_a_death_report_has_them_below_its_line() -> None:
+    ending = Ending(2, 123, "here", -6, "up\n", stderr=Tail(b"half\nfree(): invalid pointer\n", 1_000_000, 12.4))
+    assert ending.death_report().splitlines() == [
+        (
+            "slot 2 (pid 123 on here) was killed by SIGABRT; the last lines of its stderr (written 12 s before its "
+            "end; 1,000,005 bytes before them are left out):"
+        ),
+        "free(): invalid pointer",
+    ]
+    assert ending.report() == "slot 2 (pid 123 on here) was killed by SIGABRT"
+    assert end(-6).death_report() == end(-6).report()
+
+
+def test_who_left_as_planned_has_no_last_lines() -> None:
+    ending = Ending(2, 123, "here", slot.EXIT_PLANNED, "up\n", stderr=Tail(b"a warning\n"))
+    assert ending.death_report() == ending.report()
+
+
+def test_what_an_initializer_raised_comes_before_what_a_library_wrote() -> None:
+    raised = Ending(2, 123, "here", slot.EXIT_SETUP_FAILED, "ValueError: no\n", stderr=Tail(b"a warning\n"))
+    assert raised.report().endswith("could not run its initializer: ValueError: no")
+    assert raised.tail() == "ValueError: no\na warning"
+    silent = Ending(2, 123, "here", 1, "", stderr=Tail(b"libmodel.so: wrong version\n"))
+    assert silent.report().endswith("exited with code 1 before it was ready for tasks: libmodel.so: wrong version")

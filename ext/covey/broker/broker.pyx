@@ -129,8 +129,8 @@ cdef class Broker:
     def slot_died(
             self, uint32_t pid, bint planned, str report, uint64_t token=UNKNOWN_TASK, bint starved=False, uint64_t peak=0):
         """The process of a slot has ended; `token` is the task that ran there (0: none, 1: unknown). `starved`: because
-        memory ran out. `peak`: the most bytes it had; 0: not known."""
-        cdef bytes line = (f"{report}\t{peak}" if peak else report).encode()
+        memory ran out. `peak`: the most bytes it had; 0: not known. `report` has no tab."""
+        cdef bytes line = (f"{report}\t{peak}" if peak else report).replace("\n", "\v").encode()
         cdef const char* text = line
         with nogil:
             self._take()

@@ -101,20 +101,22 @@ cdef void _assign(Desk* self, const Order* order) noexcept nogil:
 cdef void _note_blame(Desk* self, const Order* order) noexcept nogil:
     cdef Peer* row = &self.peers.rows[self.doer_peers[order.doer]]
     cdef Blame* blame = <Blame*> calloc(1, sizeof(Blame))
+    cdef const char* said = row.report
     cdef char line[512]
     if blame == NULL:
         return
-    if row.report != NULL:
-        snprintf(line, sizeof(line), "%s", row.report)
-    elif row.relays:
-        snprintf(line, sizeof(line), "node %s %s", <char*> row.host, b"left" if order.why == LEFT_PLANNED else b"was lost")
-    else:
-        snprintf(
-            line, sizeof(line), "slot %u (pid %u on %s) was lost", <unsigned> row.number, <unsigned> row.pid,
-            <char*> row.host)
+    if said == NULL:
+        said = line
+        if row.relays:
+            snprintf(
+                line, sizeof(line), "node %s %s", <char*> row.host, b"left" if order.why == LEFT_PLANNED else b"was lost")
+        else:
+            snprintf(
+                line, sizeof(line), "slot %u (pid %u on %s) was lost", <unsigned> row.number, <unsigned> row.pid,
+                <char*> row.host)
     blame.asker = order.asker
     blame.ticket = order.ticket
-    blame.line = strdup(line)
+    blame.line = strdup(said)
     # The list is short and its order is the order of the attempts.
     blame.next = self.blames
     self.blames = blame

@@ -61,7 +61,7 @@ cdef struct Peer:
     bint silent                     # a node that was given up
     bint killed                     # we had it killed: nobody there is to blame for its death
     bint starved                    # DYING: it was ended because memory ran out
-    char* report                    # DYING: how it died, one line
+    char* report                    # DYING: how it died, as a line of an outcome says it
     Buffer batch                    # records of `batch_kind` not yet made a letter
     uint32_t batch_count
     int batch_kind

@@ -437,17 +437,18 @@ cdef object _opened(FutureCore future, bytes sealed):
 
 
 cdef tuple _attempts(bytes payload):
-    """The lines of a payload, and the most memory that any of them tells of; None: none does."""
+    """What a payload says of each attempt, and the most memory that any of them tells of; None: none does."""
     cdef list lines = []
     cdef object peak = None
-    for line in payload.decode(errors="replace").splitlines():
+    cdef str text = payload.decode(errors="replace").removesuffix("\n")
+    for line in text.split("\n") if text else ():
         said, _, had = line.rpartition("\t")
         # Nineteen digits are more than anybody has; Python refuses to read a number of thousands.
         if said and had.isdecimal() and len(had) < 20:
             peak = max(peak or 0, int(had))
         else:
             said = line
-        lines.append(said)
+        lines.append(said.replace("\v", "\n"))
     return tuple(lines), peak
 
 

@@ -111,7 +111,8 @@ cdef enum CancelFlag:
 cdef enum OutcomeFlag:
     FINAL = 1                   # of an ERROR: it is not to be tried again, however many retries are left
 
-# Status of an outcome: how the task ended. Behind a tab, a line an attempt may say how many bytes its slot had at most.
+# Status of an outcome: how the task ended. Behind a tab, a line an attempt may say how many bytes its slot had at most. In
+# it a vertical tab stands before each line that is to be shown below it: what the slot wrote to stderr last.
 cdef enum Status:
     VALUE = 1                   # the payload is the value
     ERROR = 2                   # the payload is the user's exception

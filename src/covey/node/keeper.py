@@ -238,7 +238,7 @@ class Keeper:
         self._reap_orphans()
         report = ending.report()
         self._loop.slot_died(
-            ending.pid, ending.planned, report, ending.token, bool(ending.starved), ending.peak
+            ending.pid, ending.planned, ending.death_report(), ending.token, bool(ending.starved), ending.peak
         )
         seat = self._seats[ending.number]
         if seat.gpu is not None and self._on_gpu_death is not None:

@@ -27,6 +27,7 @@ from covey.node.ending import Ending
 from covey.node.memory import available_memory
 from covey.node.seats import Seat
 from covey.node.starvation import KillCounter
+from covey.node.stderr import SlotStderr, StderrThread
 from covey.node.watch import Worker, in_mib
 from covey.slot import KIN
 from covey.slot.bootstrap import SOURCE
@@ -56,6 +57,7 @@ class Child:
     death: int
     log: int
     mark: int
+    stderr: SlotStderr
     kin: bytes
     kills: Mapping[str, int] = field(default_factory=dict)
     inherited: int = 0
@@ -110,6 +112,7 @@ class Child:
             starved=starved,
             peak=peak if peak > self.inherited else 0,
             limit=_limit() if starved else "",
+            stderr=self.stderr.finish(),
         )
 
     def forget(self) -> None:
@@ -134,6 +137,7 @@ class Launcher:
         self._started = 0
         # The slots hold the reading end. No one ever writes: the kernel closes the other end with this process.
         self._lifeline, self._held = os.pipe()
+        self._stderr = StderrThread()
         self.command = [_interpreter(), *subprocess._args_from_interpreter_flags(), "-c", SOURCE, outfit]  # type: ignore[attr-defined]
 
     def start(self, seat: Seat, kills: Mapping[str, int] | None = None) -> Child:
@@ -141,9 +145,9 @@ class Launcher:
         log = self._open_file(seat.number, "log")
         mark = self._open_file(seat.number, "mark")
         os.ftruncate(mark, _MARK_SIZE)
-        # What an interpreter that does not start has to say goes to the log; one that starts puts the
-        # caller's stderr back in its place, for what C code prints.
-        stderr = _copy_or_null(2)
+        # What an interpreter that does not start has to say goes to the log; one that starts puts this in
+        # its place, for what C code prints.
+        said, stderr = self._stderr.open()
         self._started += 1
         kin = f"{self.kin}{self._started};"
         inherited = _peak_of_us()
@@ -161,6 +165,7 @@ class Launcher:
         except BaseException:
             os.close(log)
             os.close(mark)
+            said.finish()
             raise
         finally:
             os.close(stderr)
@@ -168,13 +173,15 @@ class Launcher:
         process.returncode = 0
         try:
             return Child(
-                seat.number, process.pid, _open_death(process.pid), log, mark, kin.encode(), kills or {}, inherited
+                seat.number, process.pid, _open_death(process.pid), log, mark, said, kin.encode(), kills or {},
+                inherited,
             )
         except BaseException:
             _kill_group(process.pid)
             os.waitpid(process.pid, 0)
             os.close(log)
             os.close(mark)
+            said.finish()
             raise
 
     def sweep(self, pids: Sequence[int]) -> None:
@@ -183,7 +190,8 @@ class Launcher:
         kill_kin(self.kin.encode(), pids)
 
     def close(self) -> None:
-        """Lets go of the lifeline: a slot that still lives exits."""
+        """Lets go of the lifeline, so that a slot that still lives exits, and passes on what they wrote last."""
+        self._stderr.close()
         if self._held >= 0:
             os.close(self._held)
             os.close(self._lifeline)
@@ -229,10 +237,6 @@ def _is_open(descriptor: int) -> bool:
     except OSError:
         return False
     return True
-
-
-def _copy_or_null(descriptor: int) -> int:
-    return os.dup(descriptor) if _is_open(descriptor) else os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
 
 
 def _open_death(pid: int) -> int:

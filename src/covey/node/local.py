@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from covey import settings as settings_module
 from covey.errors import CoveyError
+from covey.node.descriptors import make_room
 from covey.node.keeper import Keeper, SlotLoop
 from covey.node.launch import Launcher
 from covey.node.limits import NO_LIMITS, SlotLimits
@@ -118,6 +119,7 @@ class LocalNode:
         self._count = len(seats)
         if not seats and not links:
             raise ValueError("max_cpu=0 leaves nothing that could run a task: give at least 1, or None for all CPUs")
+        make_room(self._count)
         self._on_broken = on_broken
         self._broken_lock = threading.Lock()
         self._owner = os.getpid()

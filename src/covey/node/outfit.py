@@ -100,4 +100,6 @@ def slot_environment(cpus: int, slots: int) -> dict[str, str]:
     share = str(max(1, cpus // max(1, slots)))
     for name in _THREAD_VARIABLES:
         environment.setdefault(name, share)
+    # Older C libraries say "double free or corruption" to the terminal itself, past stderr, and nobody could report it.
+    environment.setdefault("LIBC_FATAL_STDERR_", "1")
     return environment

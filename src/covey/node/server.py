@@ -11,11 +11,9 @@ at SIGTERM, SIGINT or SIGHUP, and nothing is left.
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import logging
 import os
-import resource
 import signal
 import threading
 import time
@@ -28,6 +26,7 @@ from covey.keys.pairs import KeyPair, PeerKeys, RoleKeys, fingerprint_of
 from covey.keys.secret import Secret
 from covey.node.answers import Answers
 from covey.node.bridge import NodeEnd, pipe_path
+from covey.node.descriptors import make_room
 from covey.node.limits import NO_LIMITS, SlotLimits
 from covey.node.local import LocalNode
 from covey.node.machines import Machine, Machines
@@ -39,6 +38,8 @@ __all__ = ["Gate", "NodeServer", "bridge_gate"]
 
 _log = logging.getLogger("covey.node")
 _TEST_DEADLINE = 5.0
+# More than a flock has, arbitrary.
+_CONNECTIONS = 65536
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +79,7 @@ class NodeServer:
         slots: bool = True,
         limits: SlotLimits = NO_LIMITS,
     ) -> None:
-        _raise_descriptor_limit()
+        make_room(connections=_CONNECTIONS)
         self._done = threading.Event()
         self._told_to_end = threading.Event()
         self._dials_broker = upstream is not None
@@ -275,15 +276,6 @@ def _times(count: int) -> str:
 
 def _nothing_of(offer: Offer) -> Offer:
     return replace(offer, cpus=0, gpus=())
-
-
-def _raise_descriptor_limit() -> None:
-    # Each connection is one; the soft limit is often 1,024, for the sake of programs that use select().
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = 65536 if hard == resource.RLIM_INFINITY else min(hard, 65536)
-    if soft < wanted:
-        with contextlib.suppress(ValueError, OSError):
-            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 def _try_as_stranger(address: str, server: bytes, node: LocalNode) -> None:

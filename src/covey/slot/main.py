@@ -94,7 +94,7 @@ def main(
 
 
 def _keep_log_apart(stderr: int) -> int:
-    """Gives the caller's stderr its place back and returns the log, which was there until now."""
+    """Puts stderr, a pipe that the node passes on, in its place, and returns the log, which was there until now."""
     log = os.dup(2)
     os.dup2(stderr, 2)
     os.close(stderr)

@@ -3,7 +3,8 @@
 
 Why: a task's `print` belongs where the user looks, which may be another terminal on another machine, and a
 log record belongs to the caller's handlers. `sys.stdout` and `sys.stderr` become streams that hand over whole
-lines; C code that prints writes to the descriptors, which are the caller's own and stay as they are.
+lines; C code that prints writes to the descriptors: stdout's is the node's own, and what is written to stderr's the
+node passes on.
 
 May not know: links, frames, which task runs (the runner adds that). Guarantees: what a task wrote is handed
 over before its outcome (the runner calls `flush` if `pending` says so); at most twice LIMIT bytes a task and
