@@ -11,7 +11,7 @@ import pytest
 
 from covey.errors import CoveyError, NobodyThere
 from covey.node import machines as page
-from covey.node.absences import Slotless, sentence_of, why_missing
+from covey.node.absences import Lacking, sentence_of, why_missing
 from covey.node.machines import Machine, Machines, machine_of
 from waiting import wait_until
 
@@ -24,6 +24,7 @@ class FakeLoop:
         os.set_blocking(self.news_fd, False)
         self.present = False
         self.capacity = [1, 0, 0]
+        self.journal = False
         self.asks = True
         self.looked = 0
 
@@ -48,7 +49,8 @@ class FakeLoop:
     def nodes(self) -> list[dict[str, Any]]:
         self.looked += 1
         # Whoever is above is no doer of ours.
-        return [{"port": 2, "name": "there", "capacity": self.capacity}] if self.present and self.asks else []
+        there = {"port": 2, "name": "there", "capacity": self.capacity, "journal": self.journal}
+        return [there] if self.present and self.asks else []
 
     def close(self) -> None:
         os.close(self.news_fd)
@@ -133,8 +135,27 @@ def test_a_broker_without_slots_is_named_to_who_asks(
     ]
 
 
-def test_a_broker_that_has_had_slots_is_named_again() -> None:
-    brokers = Slotless(4.0)
+def test_a_broker_that_comes_back_without_its_journal_is_named_to_who_needs_it(
+    loop: FakeLoop, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(page, "PATIENCE", 0.0)
+    loop.present = loop.journal = True
+    machines = watch(loop, [], asks=True, machine=BROKER)
+    machines.wait(lambda: machines.journal, 5.0)
+    for needed in (False, True):
+        machines.needs_journal = needed
+        for journal in (True, False):
+            loop.journal = journal
+            loop.ring()
+            loop.ring()
+    machines.close()
+    assert caplog.messages == [
+        "the broker there keeps no journal now; detached calls wait until it does: covey broker lab.json --journal DIR"
+    ]
+
+
+def test_a_broker_that_has_had_what_it_lacked_is_named_again() -> None:
+    brokers = Lacking(4.0)
     assert (brokers.overdue(["a"], 1.0), brokers.next_time) == ([], 5.0)
     assert (brokers.overdue(["a"], 5.0), brokers.next_time) == (["a"], float("inf"))
     assert brokers.overdue([], 6.0) == brokers.overdue(["a"], 7.0) == []

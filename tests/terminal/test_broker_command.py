@@ -6,8 +6,11 @@ from pathlib import Path
 import pytest
 
 from covey.errors import CoveyError, KeyRefused, PlaceTaken
+from covey.keys.connection import ConnectionFile
+from covey.keys.secret import Secret
 from covey.terminal import broker, node
 from covey.terminal.listening import checked_listen
+from covey.wire.protocol import PROTOCOL
 
 
 @pytest.fixture(autouse=True)
@@ -43,6 +46,16 @@ def test_a_broker_that_cannot_listen_leaves_no_file(home: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken, pytest.raises(PlaceTaken):
         broker.run([str(home / "b.json"), "--listen", f"tcp://127.0.0.1:{taken.getsockname()[1]}"])
     assert [path.name for path in home.iterdir()] == ["key"]
+
+
+@pytest.mark.parametrize("asked", ["tcp://127.0.0.1:*", "tcp://127.0.0.1:0", None])
+def test_any_port_is_that_of_the_last_time(home: Path, asked: str | None) -> None:
+    # Whoever lost a broker looks for it there. Here somebody else has come in between.
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        last = f"tcp://127.0.0.1:{taken.getsockname()[1]}"
+        ConnectionFile.of(Secret.find(), [last], protocol=PROTOCOL, version="0").write(home / "b.json")
+        with pytest.raises(PlaceTaken, match=last.rpartition(":")[2]):
+            broker.run([str(home / "b.json"), *(["--listen", asked] if asked else [])])
 
 
 def test_a_name_that_cannot_be_is_refused_in_a_sentence(home: Path) -> None:

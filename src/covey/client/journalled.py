@@ -99,6 +99,7 @@ def find_door(client: Client, what: str) -> Door:
             else f"{what}: the broker of {file} keeps no journal, so nothing there outlives its client: start it with "
             f"`covey broker {file} --journal DIR`"
         )
+    machines.needs_journal = True
     return Door(client)
 
 

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""What people are told of a machine that is not there, of a broker that has nothing to give, and when.
+"""What people are told of a machine that is not there, of a broker that lacks what is wanted, and when.
 
 Why: who waits for a machine wants to know for which, why, and what to do; a sentence that guesses is worse than none.
 
-May not know: loops, sockets, clocks (`now` is an argument). Guarantees: one sentence each; a broker without slots is
-named once, until it has had some.
+May not know: loops, sockets, clocks (`now` is an argument). Guarantees: one sentence each; a broker that lacks
+something is named once, until it has had it.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from __future__ import annotations
 import math
 from collections.abc import Collection
 
-__all__ = ["Slotless", "namesake_in", "sentence_of", "why_missing"]
+__all__ = ["Lacking", "namesake_in", "sentence_of", "why_missing"]
 
 # How the words of link/dial and broker/relays begin, where more is to be said than they know.
 _OUR_KEY_REFUSED = "it refused our key"
@@ -68,10 +68,10 @@ def sentence_of(written: str, address: str, why: str, *, broker: bool = False) -
     return f"{written} is not there: {why} ({address}); it {'is joined' if broker else 'joins'} when it comes"
 
 
-class Slotless:
-    """Brokers that have no slot, by the files that they wrote.
+class Lacking:
+    """Brokers that lack something that somebody waits for, by the files that they wrote.
 
-    >>> brokers = Slotless(patience=4.0)
+    >>> brokers = Lacking(patience=4.0)
     >>> brokers.overdue(["lab.json"], 10.0), brokers.overdue(["lab.json"], 14.0), brokers.overdue(["lab.json"], 15.0)
     ([], ['lab.json'], [])
     """
@@ -82,7 +82,7 @@ class Slotless:
         self._named: set[str] = set()
 
     def overdue(self, files: Collection[str], now: float) -> list[str]:
-        """Of those that have none now, the ones of which it is time to speak."""
+        """Of those that lack it now, the ones of which it is time to speak."""
         self._since = {file: self._since.get(file, now) for file in files}
         self._named.intersection_update(files)
         due = [file for file, since in self._since.items() if file not in self._named and now >= since + self._patience]

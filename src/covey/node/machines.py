@@ -26,7 +26,7 @@ from typing import Any, Protocol
 
 from covey.errors import CoveyError, NobodyThere
 from covey.keys.pairs import fingerprint_of
-from covey.node.absences import Slotless, namesake_in, sentence_of, why_missing
+from covey.node.absences import Lacking, namesake_in, sentence_of, why_missing
 from covey.node.bridge import ClientEnd, pipe_path
 from covey.node.names import Names, address_of, is_named
 
@@ -128,7 +128,7 @@ class Machines:
         # Links whose key is made of an authkey=.
         self._worded: set[int] = set()
         self._named: set[int] = set()
-        self._slotless = Slotless(PATIENCE)
+        self._slotless, self._forgetful = Lacking(PATIENCE), Lacking(PATIENCE)
         self._wake_read, self._wake_write = os.pipe()
         self._thread = threading.Thread(target=self._watch, name="covey-machines", daemon=True)
         self._news = threading.Condition()
@@ -137,8 +137,9 @@ class Machines:
         self._leaving = False
         # What those who are there offer, by kind of place, and whether anybody is.
         self.capacity = (0, 0, 0)
-        # Whether one who is there keeps a journal.
+        # Whether one who is there keeps a journal, and whether somebody here needs that.
         self.journal = False
+        self.needs_journal = False
         self.met = False
 
     def dial(
@@ -248,7 +249,8 @@ class Machines:
         while not self._closed:
             now = time.monotonic()
             self._look(now)
-            due = min((when for when in (self._deadline, self._slotless.next_time) if when > now), default=math.inf)
+            times = (self._deadline, self._slotless.next_time, self._forgetful.next_time)
+            due = min((when for when in times if when > now), default=math.inf)
             poll.poll(None if due == math.inf else max(0.0, (due - time.monotonic()) * 1000 + 1))
             self._loop.read_news()
 
@@ -288,17 +290,24 @@ class Machines:
         if is_early and not self._leaving and not any(machine.file for machine in self._machines.values()):
             self.name_missing()
 
-    def _name_slotless(self, nodes: list[dict[str, Any]], now: float) -> None:
-        empty = {node["port"]: str(node["name"]) for node in nodes if not any(node["capacity"])}
-        brokers = {
-            self._machines[number].file: empty[link["port"]]
+    def _name_lacking(self, nodes: list[dict[str, Any]], now: float) -> None:
+        files = {
+            link["port"]: self._machines[number].file
             for number, link in enumerate(self._loop.links())
-            if number in self._machines and self._machines[number].file and link["port"] in empty
+            if number in self._machines and self._machines[number].file
         }
-        for file in self._slotless.overdue(brokers, now):
+        brokers = {files[node["port"]]: node for node in nodes if node["port"] in files}
+        slotless = [file for file, node in brokers.items() if not any(node["capacity"])]
+        for file in self._slotless.overdue(slotless, now):
             _log.warning(
                 "the broker %s has no slots yet; calls wait until a node joins it: covey node --connect %s",
-                brokers[file], file,
+                brokers[file]["name"], file,
+            )
+        forgetful = [file for file, node in brokers.items() if self.needs_journal and not node.get("journal")]
+        for file in self._forgetful.overdue(forgetful, now):
+            _log.warning(
+                "the broker %s keeps no journal now; detached calls wait until it does: covey broker %s --journal DIR",
+                brokers[file]["name"], file,
             )
 
     def _look(self, now: float) -> None:
@@ -317,7 +326,7 @@ class Machines:
             self.met = bool(nodes)
             self._news.notify_all()
         if not self._leaving:
-            self._name_slotless(nodes, now)
+            self._name_lacking(nodes, now)
         if now < self._deadline or self._leaving:
             return
         missing = self.name_missing()

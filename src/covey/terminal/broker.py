@@ -43,7 +43,7 @@ def run(arguments: Sequence[str]) -> int:
         raise CoveyError(f"the folder {folder} is not there, so no connection file can be: make it, or name another")
     kept = ConnectionFile.maybe_kept(chosen.file, secret)
     known = kept.addresses if kept is not None else ()
-    wanted = tuple(chosen.listen or known or ("tcp://127.0.0.1:*",))
+    wanted = tuple(_as_before(asked, known) for asked in chosen.listen or known or ("tcp://127.0.0.1:*",))
     upstream = None
     if chosen.connect is not None:
         above = ConnectionFile.read(chosen.connect)
@@ -112,7 +112,8 @@ def parser() -> ArgumentParser:
         allow_abbrev=False)
     whole.add_argument("file", metavar="FILE", help="the connection file")
     whole.add_argument("--listen", action="append", metavar="tcp://HOST:PORT", help="where to listen, as others know "
-                       "this host; may be given again (default: as the last time, else a free port for this machine)")
+                       "this host; may be given again (default: as the last time, else a free port for this machine); "
+                       "with PORT * at the one of the last time, if FILE knows it")
     whole.add_argument("--connect", metavar="UPSTREAM_FILE", help="do for this broker what our nodes can do")
     whole.add_argument("--journal", metavar="DIR", help="keep detached jobs there: they outlive their client and this "
                        "broker; made if need be")
@@ -120,6 +121,18 @@ def parser() -> ArgumentParser:
                        "against: a power cut (sync, the default), or the death of this process alone, and is faster")
     whole.add_argument("--name", help="what this broker is called in errors and tables")
     return whole
+
+
+def _as_before(asked: str, known: Sequence[str]) -> str:
+    """The address of the last time, where any port of that host will do: others look for it there.
+
+    >>> _as_before("tcp://lab:*", ["tcp://lab:4711"]), _as_before("tcp://lab:2718", ["tcp://lab:4711"])
+    ('tcp://lab:4711', 'tcp://lab:2718')
+    """
+    if not asked.endswith((":*", ":0")):
+        return asked
+    ports = [address.rpartition(":")[2] for address in known if _dialable(asked, address) == address]
+    return asked[:-1] + ports[0] if ports else asked
 
 
 def _bindable(address: str) -> str:
