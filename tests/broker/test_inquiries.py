@@ -187,3 +187,17 @@ def test_who_leaves_says_so_to_those_above(post: Post) -> None:
     assert post.broker.leave() == 1
     assert post.kinds(post.fetch(), b"a") == ["LEAVING"]
     assert not post.broker.drain("nobody")
+
+
+def test_only_a_slot_may_say_that_a_setup_failed(post: Post) -> None:
+    """Every client opens the error, and ends by it: no client may send it to others."""
+    failed = message(KINDS["BYE"], [struct.pack("<II", 5, 0)], 1)
+    post.join(b"other", ASKER, b"other")
+    for route, role in ((b"client", ASKER), (b"slot", DOER)):
+        hello = struct.pack("<BBHIIiIIIIIQI", role, 0, PYTHON, 7, 0, -1, 2 - role == 0, 0, 0, 0, 100, 0, 1) + b"n"
+        post.bring(route, "HELLO", hello)
+    post.broker.receive(b"client", [failed, b"sealed"])
+    assert "BYE" not in post.kinds(post.fetch(), b"other")
+    assert post.broker.take_orders() == []
+    post.broker.receive(b"slot", [failed, b"sealed"])
+    assert post.broker.take_orders() == [("setup", 7, b"sealed")]

@@ -157,6 +157,12 @@ def test_too_many_records_or_frames_are_refused_before_they_are_walked() -> None
     assert check(wire("PIECES"), 65536) == TOO_MANY
 
 
+@pytest.mark.parametrize("kind", sorted({case.kind for case in TABLE if case.records} - {"PIECES"}))
+def test_a_message_without_its_records_is_refused(kind: str) -> None:
+    """Who reads the only record of a message need not look whether it is there."""
+    assert check(message(KINDS[kind], [])) == BAD_FIELD
+
+
 def test_extra_frames_need_their_flag_and_one_record() -> None:
     assert check(wire("OUTCOMES"), 1) == STRAY_FRAMES
     two = message(KINDS["TASKS"], [a + b for a, b in of_kind("TASKS").records], EXTRA)
@@ -180,6 +186,7 @@ BAD = [
     ("HELLO", 32, b"\0\0\0\0"),         # a window below the capacity
     ("WELCOME", 44, b"\0\0\0\0"),
     ("CREDIT", 4, b"\1\0\0\0"),
+    ("TASKS", 0, b"\0"),               # a ticket of 0 is none
     ("TASKS", 8, b"\0\0\0\0"),          # no function
     ("TASKS", 18, b"\0"),               # no place will do
     ("TASKS", 18, b"\x09"),         # a journal and something else
@@ -263,7 +270,10 @@ def test_a_good_message_with_some_bytes_changed(case: Case, data: st.DataObject)
         assert sum(len(a) + len(b) for a, b in records) == len(changed) - 16
 
 
-@given(st.lists(st.tuples(st.integers(1, 2**64 - 1), st.integers(1, 2**32 - 1), st.binary(max_size=40)), max_size=20))
+ANY_TASK = st.tuples(st.integers(1, 2**64 - 1), st.integers(1, 2**32 - 1), st.binary(max_size=40))
+
+
+@given(st.lists(ANY_TASK, min_size=1, max_size=20))
 def test_tasks_come_back_as_they_were(tasks: list[tuple[int, int, bytes]]) -> None:
     packed = [(struct.pack("<QIIhBBBBBHIIQ", t, f, len(p), 0, 7, 0, 0, 0, 0, 0, 0, 0, 0), p) for t, f, p in tasks]
     data = message(KINDS["TASKS"], [a + b for a, b in packed])

@@ -117,7 +117,7 @@ cdef void _on_hello(Desk* self, int32_t peer, const HelloRecord* hello, const ch
     welcome.beat_ms = <uint32_t> (self.lease * 1000)
     welcome.pid = self.pid
     welcome.python = self.python
-    relays_offer(self, welcome.capacity, &welcome.window)
+    welcome.window = relays_offer(self, welcome.capacity)
     welcome.length = <uint32_t> strlen(self.name)
     peers_tell(&self.peers, peer, WELCOME, &welcome, sizeof(welcome), self.name, welcome.length)
     if row.state == ASKING and row.relays:
@@ -291,14 +291,16 @@ cdef void _on_output(Desk* self, const OutputRecord* record) noexcept nogil:
 cdef void _on_note(Desk* self, int32_t asker, const NoteRecord* record) noexcept nogil:
     """`asker`: who wrote it to its task; -1: the task wrote it."""
     cdef NoteRecord copy = record[0]
+    cdef uint64_t ticket = 0
     cdef int32_t to = -1
     cdef int32_t doer
     if asker >= 0:
-        doer = scheduler_where(self.scheduler, asker, record.ticket, &copy.ticket)
+        doer = scheduler_where(self.scheduler, asker, record.ticket, &ticket)
         to = self.doer_peers[doer] if doer >= 0 else -1
     else:
-        to = _whose(self, record.ticket, &copy.ticket)
+        to = _whose(self, record.ticket, &ticket)
     if to >= 0:
+        copy.ticket = ticket
         peers_tell(&self.peers, to, NOTE, &copy, sizeof(copy), <const char*> (record + 1), record.length)
 
 
@@ -340,9 +342,11 @@ cdef void arrivals_cut_off(Desk* self, int32_t peer, double now) noexcept nogil:
 
 
 cdef void _on_bye(Desk* self, int32_t peer, const RefuseRecord* record, Bale* bale, double now) noexcept nogil:
+    cdef const Peer* row = &self.peers.rows[peer]
     cdef uint32_t i
-    if record.reason == SETUP_FAILED and bale.count == 2 and not self.peers.rows[peer].relays:
-        desk_add_errand(self, SETUP_BROKE, self.peers.rows[peer].pid, bale)
+    # Of a slot alone: what the error is sealed in, every client opens, and a client may not send others anything.
+    if record.reason == SETUP_FAILED and bale.count == 2 and not row.relays and (row.state == DOING or row.state == DYING):
+        desk_add_errand(self, SETUP_BROKE, row.pid, bale)
         for i in range(self.peers.room):
             if self.peers.rows[i].state == ASKING:
                 peers_close_batch(&self.peers, <int32_t> i, 0, NULL)

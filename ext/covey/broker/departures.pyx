@@ -151,7 +151,8 @@ cdef void departures_end(
             back -= strlen(RAISED)
             memcpy(at + sizeof(OutcomeRecord) + back, RAISED, strlen(RAISED))
         back -= more_size
-        memcpy(at + sizeof(OutcomeRecord) + back, more, more_size)
+        if more_size:
+            memcpy(at + sizeof(OutcomeRecord) + back, more, more_size)
         blame = self.blames
         while blame != NULL:
             if blame.asker == asker and blame.ticket == ticket:

@@ -2,13 +2,18 @@
 """See names.pxd, the contents page."""
 from libc.math cimport INFINITY
 from libc.stdint cimport uint32_t, uint64_t
-from libc.stdlib cimport calloc, free
+from libc.stdlib cimport calloc, free, malloc, qsort
 from libc.string cimport memset
 
 from covey.wire.bale cimport Bale, bale_drop, bale_hold, bale_size
 
 cdef enum:
     LEAST = 16
+
+# What it takes to sort entries by age.
+cdef struct Age:
+    double until
+    uint64_t name
 
 # Looking for what is due means looking at all there is: not more often than this, in seconds.
 cdef double PURGE_EVERY = 1.0
@@ -134,13 +139,34 @@ cdef double book_purge(Book* self, double now) noexcept nogil:
     return self.soonest if self.count else INFINITY
 
 
+cdef int _older(const void* one, const void* other) noexcept nogil:
+    cdef const Age* a = <const Age*> one
+    cdef const Age* b = <const Age*> other
+    if a.until != b.until:
+        return -1 if a.until < b.until else 1
+    # Of one message; names are given in turn.
+    return (a.name > b.name) - (a.name < b.name)
+
+
 cdef void book_shrink(Book* self, uint64_t bytes) noexcept nogil:
-    cdef double first, last
+    cdef Age* ages
     cdef uint32_t i
-    while self.bytes > bytes and self.count:
-        first, last = INFINITY, -INFINITY
-        for i in range(self.room):
-            if self.entries[i].name:
-                first = min(first, self.entries[i].until)
-                last = max(last, self.entries[i].until)
-        _drop_due(self, first + (last - first) / 8)
+    cdef uint32_t known = 0
+    if self.bytes <= bytes:
+        return
+    ages = <Age*> malloc(self.count * sizeof(Age))
+    if ages == NULL:
+        # What is kept is a courtesy; memory is not.
+        _drop_due(self, INFINITY)
+        return
+    for i in range(self.room):
+        if self.entries[i].name:
+            ages[known].until = self.entries[i].until
+            ages[known].name = self.entries[i].name
+            known += 1
+    qsort(ages, known, sizeof(Age), _older)
+    i = 0
+    while i < known and self.bytes > bytes - bytes / 8:
+        book_drop(self, ages[i].name)
+        i += 1
+    free(ages)

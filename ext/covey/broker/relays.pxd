@@ -17,10 +17,10 @@ from covey.wire.protocol cimport CreditRecord, WelcomeRecord
 cdef int32_t relays_greet(Desk* self, const uint8_t* route, size_t size, int role, double now) noexcept nogil
 cdef void relays_on_welcome(Desk* self, int32_t peer, const WelcomeRecord* welcome, const char* name, double now) noexcept nogil
 cdef void relays_on_credit(Desk* self, int32_t peer, const CreditRecord* credit, double now) noexcept nogil
-# The peer becomes an asker, or a doer with these places; -1: no memory.
+# The peer becomes an asker, or a doer with these places (a number of each kind, at any address); -1: no memory.
 cdef int relays_join_asker(Desk* self, int32_t peer, double now) noexcept nogil
 cdef int relays_join_doer(
-    Desk* self, int32_t peer, const uint32_t* capacity, uint32_t window, int32_t device, double now) noexcept nogil
+    Desk* self, int32_t peer, const void* places, uint32_t window, int32_t device, double now) noexcept nogil
 # Whether a node of this name is here already.
 cdef bint relays_knows(Desk* self, const char* name, uint32_t length) noexcept nogil
 cdef void relays_name(Peer* row, const char* name, uint32_t length) noexcept nogil
@@ -34,5 +34,5 @@ cdef void relays_on_drained(Desk* self, int32_t doer) noexcept nogil
 cdef uint32_t relays_leave(Desk* self) noexcept nogil
 # When the next sign of life is due; infinity while nobody needs one.
 cdef double relays_next_time(const Desk* self) noexcept nogil
-# What we do for others, for a HELLO or a WELCOME.
-cdef void relays_offer(const Desk* self, uint32_t* capacity, uint32_t* window) noexcept nogil
+# What we do for others, for a HELLO, a WELCOME or a CREDIT: copies the places there, and returns the window.
+cdef uint32_t relays_offer(const Desk* self, void* places) noexcept nogil

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """See relays.pxd, the contents page."""
 from libc.math cimport INFINITY
-from libc.stdint cimport uint8_t
+from libc.stdint cimport uint8_t, uint64_t
 from libc.stdio cimport snprintf
 from libc.stdlib cimport realloc
 from libc.string cimport memcmp, memcpy, memset, strlen
@@ -14,7 +14,7 @@ from covey.broker.scheduler cimport (
     LEFT_PLANNED, scheduler_capacity, scheduler_load, scheduler_on_asker_joined, scheduler_on_doer_joined, scheduler_on_doer_left,
     scheduler_on_doer_resized, scheduler_on_drain)
 from covey.wire.protocol cimport (
-    BEAT, CREDIT, DOER, GPU, HELLO, LEAVING, RESOURCES, STOP, CreditRecord, HelloRecord)
+    BEAT, CREDIT, DOER, GPU, HELLO, LEAVING, MAX_CAPACITY, RESOURCES, STOP, CreditRecord, HelloRecord)
 
 # Seconds before a node that was refused is asked again: whoever refused it has not changed his mind at once.
 cdef double REFUSED_PATIENCE = 3.0
@@ -80,8 +80,10 @@ cdef int _join_kind(
 
 
 cdef int relays_join_doer(
-        Desk* self, int32_t peer, const uint32_t* capacity, uint32_t window, int32_t device, double now) noexcept nogil:
+        Desk* self, int32_t peer, const void* places, uint32_t window, int32_t device, double now) noexcept nogil:
+    cdef uint32_t capacity[RESOURCES]
     cdef int kind
+    memcpy(capacity, places, sizeof(capacity))
     self.peers.rows[peer].state = DOING
     self.offer_is_old = True
     for kind in range(RESOURCES):
@@ -108,7 +110,7 @@ cdef int32_t relays_greet(Desk* self, const uint8_t* route, size_t size, int rol
     hello.device = -1
     hello.length = <uint32_t> strlen(self.name)
     if role == DOER:
-        relays_offer(self, hello.capacity, &hello.window)
+        hello.window = relays_offer(self, hello.capacity)
     peers_tell(&self.peers, peer, HELLO, &hello, sizeof(hello), self.name, hello.length)
     return peer
 
@@ -119,7 +121,7 @@ cdef void _tell_offer(Desk* self, int32_t peer) noexcept nogil:
         memset(credit, 0, sizeof(CreditRecord))
         credit.tasks = self.credit_tasks
         credit.bytes = self.credit_bytes
-        relays_offer(self, credit.capacity, &credit.window)
+        credit.window = relays_offer(self, credit.capacity)
 
 
 cdef void relays_on_welcome(Desk* self, int32_t peer, const WelcomeRecord* welcome, const char* name, double now) noexcept nogil:
@@ -160,12 +162,18 @@ cdef void relays_on_credit(Desk* self, int32_t peer, const CreditRecord* credit,
                 scheduler_on_drain(self.scheduler, row.places[kind], now)
 
 
-cdef void relays_offer(const Desk* self, uint32_t* capacity, uint32_t* window) noexcept nogil:
+cdef uint32_t relays_offer(const Desk* self, void* places) noexcept nogil:
+    cdef uint32_t window = self.credit_tasks
     cdef int kind
-    memcpy(capacity, self.offered, sizeof(self.offered))
-    window[0] = self.credit_tasks
+    memcpy(places, self.offered, sizeof(self.offered))
     for kind in range(RESOURCES):
-        window[0] = max(window[0], capacity[kind])
+        window = max(window, self.offered[kind])
+    return window
+
+
+cdef void _offer_more(Desk* self, int kind, uint64_t places) noexcept nogil:
+    """Each of our doers may say the most that there is; who is told more than that takes it for no message of ours."""
+    self.offered[kind] = <uint32_t> min(self.offered[kind] + places, <uint64_t> MAX_CAPACITY)
 
 
 cdef void _sum_up(Desk* self) noexcept nogil:
@@ -182,13 +190,13 @@ cdef void _sum_up(Desk* self) noexcept nogil:
         for kind in range(RESOURCES):
             if not row.draining:
                 # GPUs and not the slots on them: whoever is above counts shares of whole ones, as we do.
-                self.offered[kind] += row.capacity[kind] if kind != GPU else 0
+                _offer_more(self, kind, row.capacity[kind] if kind != GPU else 0)
             elif row.places[kind] >= 0:
                 # What still runs there counts above as running with us: without a place for it, one of our others
                 # would be taken for its.
                 scheduler_load(self.scheduler, row.places[kind], &running, &queued)
-                self.offered[kind] += min(running, row.capacity[kind])
-    self.offered[GPU] += <uint32_t> scheduler_capacity(self.scheduler, GPU)
+                _offer_more(self, kind, min(running, row.capacity[kind]))
+    _offer_more(self, GPU, <uint64_t> scheduler_capacity(self.scheduler, GPU))
 
 
 cdef void relays_tell(Desk* self, double now) noexcept nogil:

@@ -25,6 +25,11 @@ cdef double LINGER = 0.0002
 cdef enum:
     BATCH_RECORDS = 256
 
+# A loop's numbers for functions are dense, and no loop has so many. Whoever sends a higher one would make the table of bodies,
+# which is as long as the highest, take the machine's memory.
+cdef enum:
+    FUNCTIONS_MAX = 1048576
+
 # The attendant of a busy worker looks this often while something is to be sent.
 cdef double TICK = 0.001
 # A task that runs this long is announced as started.
@@ -77,8 +82,10 @@ cdef void _empty_queue(Doer* self) noexcept nogil:
 
 cdef bint _is_here(const Doer* self, uint64_t ticket) noexcept nogil:
     cdef uint32_t i
+    if ticket == 0:
+        return False
     if ticket == self.current:
-        return ticket != 0
+        return True
     for i in range(self.length):
         if self.queue[(self.head + i) & (self.room - 1)].ticket == ticket:
             return True
@@ -228,6 +235,9 @@ cdef bint _take_out(Doer* self, uint64_t ticket) noexcept nogil:
     """Takes a task out of the queue; False if it is not there: it runs, or has run."""
     cdef QueuedTask* task
     cdef uint32_t i = self.length
+    if ticket == 0:
+        # It is what a hole has, and a hole holds nothing that could be dropped once more.
+        return False
     # What is taken back is what came last.
     while i:
         i -= 1
@@ -243,7 +253,9 @@ cdef void _on_function(Doer* self, uint32_t number, Bale* bale) noexcept nogil:
     cdef uint32_t room = self.bodies_room if self.bodies_room else 64
     cdef uint32_t i
     cdef Bale** grown
-    while room <= number and room < (1 << 30):
+    if number >= FUNCTIONS_MAX:
+        return
+    while room <= number:
         room *= 2
     if room != self.bodies_room:
         grown = <Bale**> realloc(self.bodies, room * sizeof(Bale*))

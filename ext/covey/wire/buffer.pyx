@@ -39,7 +39,9 @@ cdef int buffer_put(Buffer* self, const void* data, size_t size) noexcept nogil:
     cdef unsigned char* at = buffer_reserve(self, size)
     if at == NULL:
         return -1
-    memcpy(at, data, size)
+    # Of nothing, `data` may be NULL, and memcpy's may not.
+    if size:
+        memcpy(at, data, size)
     self.used += size
     return 0
 

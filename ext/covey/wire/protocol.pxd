@@ -161,7 +161,7 @@ cdef packed struct Header:      # opens every message
     uint8_t version
     uint8_t kind
     uint16_t flags
-    uint32_t count
+    uint32_t count              # of records: one or more; none where a kind has none; of PIECES any number
     uint32_t spare              # 0
 
 cdef packed struct HelloRecord:
@@ -205,7 +205,7 @@ cdef packed struct ForgetRecord:
     uint32_t number
 
 cdef packed struct TaskRecord:
-    uint64_t ticket             # the asker's name for it; low 32 bits should be dense
+    uint64_t ticket             # the asker's name for it, never 0; low 32 bits should be dense
     uint32_t function
     uint32_t length             # of the parcel that follows
     int16_t priority            # higher first, among the tasks of one asker

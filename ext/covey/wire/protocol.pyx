@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """The parser of the protocol; protocol.pxd is the page that it enforces."""
+from libc.string cimport memcpy
 
 cdef Header wire_header(int kind, uint32_t count, int flags) noexcept nogil:
     cdef Header header
@@ -69,10 +70,13 @@ cdef size_t wire_record_size(int kind, const unsigned char* record, uint32_t* le
     return 0
 
 
-cdef bint _is_capacity(const uint32_t* capacity, uint32_t window, bint relays) noexcept nogil:
+cdef bint _is_capacity(const void* places, uint32_t window, bint relays) noexcept nogil:
     """A slot has one place or more of one kind; a loop may just now have none of any."""
+    cdef uint32_t capacity[RESOURCES]
     cdef int kinds = 0
     cdef int i
+    # A record stands at any address, an array of numbers may not.
+    memcpy(capacity, places, sizeof(capacity))
     for i in range(RESOURCES):
         kinds += capacity[i] != 0
         if capacity[i] > window or capacity[i] > MAX_CAPACITY:
@@ -86,6 +90,8 @@ cdef int _check_fields(int kind, const unsigned char* record, uint32_t length) n
     cdef const TaskRecord* task
     if kind == TASKS:
         task = <const TaskRecord*> record
+        if task.ticket == 0:
+            return BAD_FIELD
         if task.needs == 0 or task.needs > NEEDS_LAST or task.function == NO_FUNCTION or task.share > WHOLE_SHARE:
             return BAD_FIELD
     elif kind == OUTCOMES:
@@ -147,6 +153,9 @@ cdef int wire_check(const unsigned char* data, size_t size, size_t extra_frames)
             return UNKNOWN_KIND
         if header.count:
             return BAD_FIELD
+    elif header.count == 0 and kind != PIECES:
+        # Who reads the one record of a message, a client its CREDIT, does not look whether it is there.
+        return BAD_FIELD
     for _ in range(header.count):
         if size - at < fixed:
             return TOO_SHORT
