@@ -57,6 +57,22 @@ def test_three_deaths_poison_a_task() -> None:
     assert (orders[1].ticket, orders[1].status, orders[1].crashes, orders[1].cargo) == (ticket, POISONED, 3, 100)
 
 
+def test_a_limit_that_is_higher_than_anybody_counts_is_none() -> None:
+    stage = Stage(crash_limit=256, loss_limit=256)
+    stage.tasks(timeout_ms=1_000)
+    for death in range(2 * 256):
+        doer = stage.doer()
+        # More attempts than a token tells apart, and for each an entry on the agenda.
+        (order,) = stage.decide(after=0.003)
+        assert kinds(stage.leave(doer, Leaving.LOST if death % 2 else Leaving.CRASHED)) == ["BLAME"]
+    stage.doer()
+    (order,) = stage.decide()
+    assert order.token >> 56 == 2 * 256 + 1 - 2 * 255
+    assert (order.attempt, order.crashes) == (255, 255)
+    assert kinds(stage.decide(after=0.999)) == []
+    assert kinds(stage.decide(after=0.002)) == ["END", "KILL"]
+
+
 def test_a_bundle_is_handed_back_at_its_first_crash() -> None:
     stage = Stage()
     doer = stage.doer()

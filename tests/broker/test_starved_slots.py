@@ -74,6 +74,15 @@ def test_what_was_cancelled_before_its_slot_starved_blames_nobody(post: Post) ->
     assert blames(post) == (0, 0, 0)
 
 
+@pytest.mark.parametrize("starved", [False, True])
+def test_what_was_on_its_way_to_a_slot_that_died_idle_is_not_blamed(post: Post, starved: bool) -> None:
+    put(post, 1, flags=0)
+    given_to(post, 41)
+    die(post, 41, b"", starved=starved)
+    given_to(post, 42)
+    assert blames(post) == (0, 0, 0)
+
+
 def test_what_must_run_only_once_ends_with_the_slot_that_starved(post: Post) -> None:
     put(post, 1, flags=ONCE)
     token = given_to(post, 41)
