@@ -163,6 +163,22 @@ def test_losses_are_counted_apart() -> None:
     assert (totals.crashes, totals.losses, totals.ended) == (1, 2, 1)
 
 
+def test_slots_that_die_before_it_comes_are_losses() -> None:
+    stage = Stage(loss_limit=3, crash_limit=1)
+    (first, second) = stage.tasks(2)
+    for _ in range(2):
+        doer = stage.doer()
+        stage.decide()
+        (blame,) = stage.leave(doer, Leaving.IDLE)
+        assert (blame.kind.name, blame.ticket) == ("BLAME", first)
+    doer = stage.doer()
+    stage.decide()
+    _, end = stage.leave(doer, Leaving.IDLE)
+    assert (end.kind.name, end.ticket, end.status, end.crashes) == ("END", first, POISONED, 0)
+    stage.doer()
+    assert [(o.ticket, o.attempt) for o in stage.decide()] == [(second, 1)]
+
+
 @pytest.mark.parametrize("why", [Leaving.PLANNED, Leaving.KILLED])
 def test_nobody_is_blamed(why: Leaving) -> None:
     stage = Stage()

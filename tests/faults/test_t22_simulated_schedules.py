@@ -65,7 +65,8 @@ def schedule(seed: int) -> None:
         # So each task that was given up is asked whether it really met that many misfortunes.
         right = {VALUE}
         right |= {POISONED} if report.crashed.get(task, 0) >= settings.crash_limit else set()
-        right |= {LOST} if report.lost.get(task, 0) >= settings.loss_limit else set()
+        # Slots that ran nothing and died before it came count with those that were lost.
+        right |= {LOST, POISONED} if report.lost.get(task, 0) >= settings.loss_limit else set()
         right |= {CANCELLED} if task in cancelled else set()
         right |= {TIMED_OUT} if timeout else set()
         assert status in right, f"seed {seed}: {task} ended with {status}"

@@ -53,8 +53,9 @@ class Report:
     statuses: dict[tuple[int, int], int]        # with which status
     finished: dict[tuple[int, int], float]      # and when
     begun: dict[tuple[int, int], int]           # how often each was begun at slots
-    # How often a slot crashed under each, or was given up with it. Of a slot of several that crashed, and of one that was
-    # given up, nobody can tell what had begun there: then it is all that it may have had.
+    # How often a slot crashed under each; and was given up with it, or crashed and ran nothing while it was to come. Of a
+    # slot of several that crashed, and of one that was given up, nobody can tell what had begun there: then it is all
+    # that it may have had.
     crashed: dict[tuple[int, int], int]
     lost: dict[tuple[int, int], int]
     runs: int                                   # tasks begun at slots, repeats included
@@ -270,12 +271,17 @@ class Simulator:
                 self.board.started(slot.doer, token, self.clock.now)
             mark = running[0] if running and slot.capacity == 1 else 0
             self.board.died_under(slot.doer, mark, self.clock.now)
-            under = {mark} & slot.given if slot.capacity == 1 else slot.given
-            self._crashed.update(self._keys[token] for token in under)
-            # As the loop judges: a slot of one that ran nothing, or what is over by now, blames nobody. Above all not
-            # what is on its way to it.
-            idle = slot.capacity == 1 and not (mark and self.board.find(mark))
-            self._leave(slot, Leaving.PLANNED if idle else Leaving.CRASHED)
+            # As the loop judges: of a slot of one it is known what it ran. If that was nothing, what is on its way to
+            # it is not blamed for a crash; if it is over by now, nobody is for anything.
+            if slot.capacity == 1 and not mark:
+                self._lost.update(self._keys[token] for token in slot.given)
+                self._leave(slot, Leaving.IDLE)
+            elif slot.capacity == 1 and not self.board.find(mark):
+                self._leave(slot, Leaving.PLANNED)
+            else:
+                under = {mark} if slot.capacity == 1 else slot.given
+                self._crashed.update(self._keys[token] for token in under)
+                self._leave(slot, Leaving.CRASHED)
         slot.link.far.send(seen)
 
     def _fall_silent(self, slot: _Slot) -> None:
