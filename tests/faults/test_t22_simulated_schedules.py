@@ -61,7 +61,7 @@ def schedule(seed: int) -> None:
     assert wanted <= set(report.delivered), f"seed {seed}: lost {wanted - set(report.delivered)}"
     assert set(report.delivered.values()) <= {1}, f"seed {seed}: delivered twice {report.delivered}"
     for task, status in report.statuses.items():
-        # No patience is endless: what takes four times as long as its slots live is begun a hundred times before it ends.
+        # No patience is endless: what takes four times as long as its slots live is begun fifty times before it ends.
         # So each task that was given up is asked whether it really met that many misfortunes.
         right = {VALUE}
         right |= {POISONED} if report.crashed.get(task, 0) >= settings.crash_limit else set()
@@ -80,7 +80,7 @@ def schedules(seeds: Sequence[int]) -> int:
 
 # Each broke what is asserted here once, for the reason that stands beside it.
 @pytest.mark.parametrize("seed", [
-    46001,      # a task of 0.6 s on slots that live 0.17 s: died under 91 times, and blamed for 9 slots that it never reached
+    46001,      # of 0.6 s on slots that live 0.17 s: blamed for 91 that died under it, and 9 that it never reached
 ])
 def test_t22_schedules_that_broke_something_once(seed: int) -> None:
     schedule(seed)

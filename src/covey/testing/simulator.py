@@ -53,8 +53,8 @@ class Report:
     statuses: dict[tuple[int, int], int]        # with which status
     finished: dict[tuple[int, int], float]      # and when
     begun: dict[tuple[int, int], int]           # how often each was begun at slots
-    # How often a slot crashed under each; and was given up with it, or crashed and ran nothing while it was to come. Of a
-    # slot of several that crashed, and of one that was given up, nobody can tell what had begun there: then it is all
+    # How often a slot crashed under each; and was given up with it, or crashed and ran nothing while it was to come. Of
+    # a slot of several that crashed, and of one that was given up, nobody can tell what had begun there: then it is all
     # that it may have had.
     crashed: dict[tuple[int, int], int]
     lost: dict[tuple[int, int], int]
