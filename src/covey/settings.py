@@ -43,8 +43,10 @@ class Settings:
     # What a function takes that was never measured. It decides only how deep the very first prefetch is.
     first_guess: float = 0.001
     # Slots that may die under a task. Twice can be bad luck (a neighbour took the memory); three times is the task.
+    # Nothing is counted beyond 255, here and in the next: a higher limit is none.
     crash_limit: int = 3
-    # Machines that may be lost under a task. They are lost for reasons of their own, so this is more patient.
+    # Machines that may be lost under a task, and slots that may die before they have begun it. They are lost for
+    # reasons of their own, so this is more patient.
     loss_limit: int = 10
     # Times that a task is tried again, alone on its machine, after memory ran out under it.
     # Once: alone it has all that there is, and a second time would only keep the others waiting.

@@ -57,6 +57,22 @@ def test_three_deaths_poison_a_task() -> None:
     assert (orders[1].ticket, orders[1].status, orders[1].crashes, orders[1].cargo) == (ticket, POISONED, 3, 100)
 
 
+def test_a_limit_that_is_higher_than_anybody_counts_is_none() -> None:
+    stage = Stage(crash_limit=256, loss_limit=256)
+    stage.tasks(timeout_ms=1_000)
+    for death in range(2 * 256):
+        doer = stage.doer()
+        # More attempts than a token tells apart, and for each an entry on the agenda.
+        (order,) = stage.decide(after=0.003)
+        assert kinds(stage.leave(doer, Leaving.LOST if death % 2 else Leaving.CRASHED)) == ["BLAME"]
+    stage.doer()
+    (order,) = stage.decide()
+    assert order.token >> 56 == 2 * 256 + 1 - 2 * 255
+    assert (order.attempt, order.crashes) == (255, 255)
+    assert kinds(stage.decide(after=0.999)) == []
+    assert kinds(stage.decide(after=0.002)) == ["END", "KILL"]
+
+
 def test_a_bundle_is_handed_back_at_its_first_crash() -> None:
     stage = Stage()
     doer = stage.doer()
@@ -145,6 +161,22 @@ def test_losses_are_counted_apart() -> None:
     assert (blame.kind.name, end.kind.name, end.status) == ("BLAME", "END", LOST)
     totals = stage.board.totals()
     assert (totals.crashes, totals.losses, totals.ended) == (1, 2, 1)
+
+
+def test_slots_that_die_before_it_comes_are_losses() -> None:
+    stage = Stage(loss_limit=3, crash_limit=1)
+    (first, second) = stage.tasks(2)
+    for _ in range(2):
+        doer = stage.doer()
+        stage.decide()
+        (blame,) = stage.leave(doer, Leaving.IDLE)
+        assert (blame.kind.name, blame.ticket) == ("BLAME", first)
+    doer = stage.doer()
+    stage.decide()
+    _, end = stage.leave(doer, Leaving.IDLE)
+    assert (end.kind.name, end.ticket, end.status, end.crashes) == ("END", first, POISONED, 0)
+    stage.doer()
+    assert [(o.ticket, o.attempt) for o in stage.decide()] == [(second, 1)]
 
 
 @pytest.mark.parametrize("why", [Leaving.PLANNED, Leaving.KILLED])

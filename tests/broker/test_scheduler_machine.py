@@ -247,7 +247,7 @@ class Anything(Ordered, RuleBasedStateMachine):
             self.read_mark(doer, hand)
         if reports:
             self.strays += hand.held
-        self.leaving = Leaving.LOST if hand.relays and why in (Leaving.CRASHED, Leaving.OOM) else why
+        self.leaving = Leaving.LOST if hand.relays and why in (Leaving.CRASHED, Leaving.OOM, Leaving.IDLE) else why
         # What is known to have begun: by what the doer said, or because nobody can tell.
         doubtful = hand.relays or why is Leaving.LOST
         begun = [
@@ -258,7 +258,7 @@ class Anything(Ordered, RuleBasedStateMachine):
             if order.kind is OrderKind.BLAME:
                 assert order.doer == doer
                 assert order.token in hand.held
-                known = (Leaving.CRASHED, Leaving.LOST, Leaving.OOM)
+                known = (Leaving.CRASHED, Leaving.LOST, Leaving.OOM, Leaving.IDLE)
                 assert why in known or self.wishes[order.asker, order.ticket].once
                 assert order.why == self.leaving
             getattr(self, "on_" + order.kind.name.lower())(order)

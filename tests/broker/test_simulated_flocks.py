@@ -8,7 +8,7 @@ import pytest
 from covey.settings import Settings
 from covey.testing.simulator import Faults, Simulator
 
-VALUE, ERROR, MAYBE_RAN = 1, 2, 9
+VALUE, ERROR, POISONED, MAYBE_RAN = 1, 2, 4, 9
 PATIENT = Settings(lease=5.0, crash_limit=100, loss_limit=100)
 
 
@@ -90,6 +90,21 @@ def test_hopeless_tasks_end_too() -> None:
     report = simulator.run()
     assert set(report.delivered.values()) == {1}
     assert set(report.statuses.values()) == {4}
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_a_slot_blames_what_it_had_begun_and_not_what_was_on_its_way_to_it(seed: int) -> None:
+    """A way that takes half of a slot's life: many die idle, with a task under way that the broker believes to run."""
+    simulator = Simulator(
+        seed=seed, delay=0.01, settings=Settings(crash_limit=1), faults=Faults(crash_every=0.02), checking=True)
+    simulator.add_slots(4)
+    simulator.submit(simulator.add_asker(), [0.01] * 50)
+    report = simulator.run()
+    poisoned = {task for task, status in report.statuses.items() if status == POISONED}
+    assert set(report.statuses.values()) == {VALUE, POISONED}
+    assert poisoned == {task for task, count in report.crashed.items() if count == 1}
+    assert {report.begun.get(task, 0) for task in report.statuses} == {1}
+    assert report.counts["crash"] > len(poisoned)
 
 
 def test_timeouts_end_what_hangs() -> None:

@@ -1,11 +1,13 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""What a broker makes of a slot's end when the kernel has counted a lack of memory, message by message."""
+"""What a broker makes of a slot's end when the kernel has counted a lack of memory, and when it ran nothing, message by
+message."""
 import struct
 from collections.abc import Iterator
 
 import pytest
 
-from stage import MAYBE_RAN, ONCE, OUT_OF_MEMORY
+from covey.settings import Settings
+from stage import BROKEN, MAYBE_RAN, ONCE, OUT_OF_MEMORY, POISONED, SPLITTABLE
 from test_inquiries import ASKER, Post
 from test_offers import slot_hello
 from test_scheduler_once import ends, given, put, tokens
@@ -72,6 +74,38 @@ def test_what_was_cancelled_before_its_slot_starved_blames_nobody(post: Post) ->
     given_to(post, 42)
     wait_until(lambda: post.fetch() == {} and post.broker.totals()["doers"] == 1)
     assert blames(post) == (0, 0, 0)
+
+
+def test_what_was_on_its_way_to_a_slot_that_died_idle_has_lost_it_and_was_not_its_end(post: Post) -> None:
+    put(post, 1, flags=0)
+    given_to(post, 41)
+    die(post, 41, b"", starved=False)
+    token = given_to(post, 42)
+    assert blames(post) == (0, 0, 1)
+    # Its budget of crashes is whole.
+    die(post, 42, token, starved=False)
+    die(post, 43, given_to(post, 43), starved=False)
+    given_to(post, 44)
+    assert blames(post) == (2, 0, 1)
+
+
+def test_a_slot_that_starved_on_what_it_was_given_is_told_like_one_that_starved_on_what_it_ran(post: Post) -> None:
+    put(post, 1, flags=0)
+    for pid in (41, 42):
+        given_to(post, pid)
+        die(post, pid, b"", starved=True)
+    assert ends(post) == {1: (OUT_OF_MEMORY, b"slot 41 fell over\t314572800\nslot 42 fell over\t314572800\n")}
+
+
+@pytest.mark.parametrize(("flags", "status"), [(0, POISONED), (SPLITTABLE, BROKEN)])
+def test_what_no_slot_survives_being_given_ends(post: Post, flags: int, status: int) -> None:
+    put(post, 1, flags=flags)
+    for pid in range(1, Settings().loss_limit + 1):
+        given_to(post, pid)
+        die(post, pid, b"", starved=False)
+    ((found, payload),) = ends(post).values()
+    assert found == status
+    assert payload.count(b"fell over\t") == Settings().loss_limit
 
 
 def test_what_must_run_only_once_ends_with_the_slot_that_starved(post: Post) -> None:

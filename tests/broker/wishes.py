@@ -40,10 +40,10 @@ class Wish:
     def check_end(self, status: int, *, away: bool) -> None:
         """It may end so: `away` is its asker."""
         if status == POISONED:
-            assert self.crashes >= LIMITS.crash_limit
+            assert self.crashes >= LIMITS.crash_limit or self.losses >= LIMITS.loss_limit
         elif status == BROKEN:
             assert self.splittable
-            assert self.crashes + self.ooms == 1
+            assert self.crashes + self.ooms == 1 or self.losses >= LIMITS.loss_limit
         elif status == OUT_OF_MEMORY:
             assert self.ooms > LIMITS.oom_limit
         elif status == LOST:

@@ -13,12 +13,12 @@ import pytest
 
 import covey
 from covey.settings import Settings
-from covey.testing.simulator import CANCELLED, VALUE, Faults, Simulator
+from covey.testing.simulator import CANCELLED, LOST, VALUE, Faults, Simulator
 from figures import Figures
 
 pytestmark = pytest.mark.faults
 
-TIMED_OUT, ENDINGS = 5, {1, 3, 4, 5, 6}
+POISONED, TIMED_OUT = 4, 5
 
 
 def schedule(seed: int) -> None:
@@ -61,16 +61,29 @@ def schedule(seed: int) -> None:
     assert wanted <= set(report.delivered), f"seed {seed}: lost {wanted - set(report.delivered)}"
     assert set(report.delivered.values()) <= {1}, f"seed {seed}: delivered twice {report.delivered}"
     for task, status in report.statuses.items():
+        # No patience is endless: what takes four times as long as its slots live is begun fifty times before it ends.
+        # So each task that was given up is asked whether it really met that many misfortunes.
         right = {VALUE}
+        right |= {POISONED} if report.crashed.get(task, 0) >= settings.crash_limit else set()
+        # Slots that ran nothing and died before it came count with those that were lost.
+        right |= {LOST, POISONED} if report.lost.get(task, 0) >= settings.loss_limit else set()
         right |= {CANCELLED} if task in cancelled else set()
         right |= {TIMED_OUT} if timeout else set()
-        assert status in (right if patient else ENDINGS), f"seed {seed}: {task} ended with {status}"
+        assert status in right, f"seed {seed}: {task} ended with {status}"
 
 
 def schedules(seeds: Sequence[int]) -> int:
     for seed in seeds:
         schedule(seed)
     return len(seeds)
+
+
+# Each broke what is asserted here once, for the reason that stands beside it.
+@pytest.mark.parametrize("seed", [
+    46001,      # of 0.6 s on slots that live 0.17 s: blamed for 91 that died under it, and 9 that it never reached
+])
+def test_t22_schedules_that_broke_something_once(seed: int) -> None:
+    schedule(seed)
 
 
 @pytest.mark.slow

@@ -20,7 +20,7 @@ from covey.broker.returns cimport (
     returns_claim, returns_defer, returns_keep, returns_meet, returns_next_deferred, returns_on_asker_away, returns_on_held,
     returns_tell_held)
 from covey.broker.scheduler cimport (
-    ACCEPTED, DUPLICATE, LEFT_CRASHED, LEFT_KILLED, LEFT_LOST, LEFT_OOM, LEFT_PLANNED, Cargo, Verdict, scheduler_doer_of,
+    ACCEPTED, DUPLICATE, LEFT_CRASHED, LEFT_IDLE, LEFT_KILLED, LEFT_LOST, LEFT_OOM, LEFT_PLANNED, Cargo, Verdict, scheduler_doer_of,
     scheduler_find, scheduler_on_asker_left, scheduler_on_cancel, scheduler_on_died_under, scheduler_on_doer_left,
     scheduler_on_given_back, scheduler_on_heard, scheduler_on_outcome, scheduler_on_retract, scheduler_on_started,
     scheduler_on_task, scheduler_where)
@@ -539,8 +539,10 @@ cdef int _why_it_left(Desk* self, Peer* row, double now) noexcept nogil:
         return LEFT_KILLED
     if row.died_under == UNKNOWN_TASK:
         return LEFT_OOM if row.starved else LEFT_CRASHED
+    if row.died_under == NO_TASK:
+        return LEFT_OOM if row.starved else LEFT_IDLE
     # What ran is known exactly; it may have been finished, or cancelled, since.
-    if row.died_under == NO_TASK or not scheduler_find(self.scheduler, row.died_under, &asker, &ticket):
+    if not scheduler_find(self.scheduler, row.died_under, &asker, &ticket):
         return LEFT_PLANNED
     return LEFT_OOM if row.starved else LEFT_CRASHED
 

@@ -4,7 +4,7 @@ from libc.stdint cimport uint8_t, uint16_t, uint64_t
 
 from covey.broker.agenda cimport agenda_put, task_stamp
 from covey.broker.doers cimport doer_ask, doer_bar, doer_drop, doer_haunt, doer_settle
-from covey.broker.orders cimport BLAME, END, GIVE_BACK, KILL, LEFT_CRASHED, LEFT_LOST, LEFT_OOM, LEFT_PLANNED, REVOKE, Order
+from covey.broker.orders cimport BLAME, END, GIVE_BACK, KILL, LEFT_CRASHED, LEFT_IDLE, LEFT_LOST, LEFT_OOM, LEFT_PLANNED, REVOKE, Order
 from covey.broker.shares cimport share_add, share_charge, share_remove
 from covey.broker.tables cimport (
     ASKED, BEGUN, CONDEMNED, CONFIRMED, GHOST, HUNGRY, QUEUED, RELAYS, REST, RESTING, RUNNING, SINGLE, SPLITS, SUSPECT,
@@ -220,7 +220,11 @@ cdef void _blame(Scheduler* self, int32_t task, int why) noexcept nogil:
         if row.losses < self.limits.loss_limit:
             task_return(self, task)
             return
-        task_end(self, task, LOST, False)
+        if why != LEFT_IDLE:
+            task_end(self, task, LOST, False)
+        else:
+            # By now it is no chance. A bundle is taken apart: one call in it does this.
+            task_end(self, task, BROKEN if row.crashes == 0 and row.marks & SPLITS else POISONED, False)
     task_free(self, task)
 
 
@@ -241,10 +245,10 @@ cdef void doer_unload(Scheduler* self, int32_t doer, int why, double now) noexce
     cdef int32_t at = holder.head
     cdef int32_t before
     cdef int state
-    if (why == LEFT_CRASHED or why == LEFT_OOM) and holder.marks & RELAYS:
+    if (why == LEFT_CRASHED or why == LEFT_OOM or why == LEFT_IDLE) and holder.marks & RELAYS:
         # The end of a loop is no crash of what its slots ran.
         why = LEFT_LOST
-    blaming = why == LEFT_CRASHED or why == LEFT_OOM or why == LEFT_LOST
+    blaming = why == LEFT_CRASHED or why == LEFT_OOM or why == LEFT_LOST or why == LEFT_IDLE
     if why == LEFT_CRASHED:
         self.crashes += 1
     elif why == LEFT_OOM:

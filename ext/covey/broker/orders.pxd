@@ -41,6 +41,7 @@ cdef enum Leaving:
     LEFT_LOST = 2               # the machine or the link is gone: loss count of what ran
     LEFT_KILLED = 3             # we killed it (timeout, forced cancel): only the task meant is concerned
     LEFT_OOM = 4                # memory ran out, and the slot was ended for it: what ran is tried again, alone on its machine
+    LEFT_IDLE = 5               # the slot died and ran nothing: loss count of what was to run there, which may have ended it by coming
 
 # What on_task says of a task that it does not take.
 cdef enum Refusal:

@@ -15,8 +15,8 @@ all of this. Not thread-safe: one thread at a time, and none of it needs the GIL
 from libc.stdint cimport int16_t, int32_t, uint8_t, uint16_t, uint32_t, uint64_t
 
 from covey.broker.orders cimport (
-    AGAIN, ACCEPTED, ASSIGN, BLAME, DISMISS, DUPLICATE, END, GIVE_BACK, KILL, LEFT_CRASHED, LEFT_KILLED, LEFT_LOST, LEFT_OOM, LEFT_PLANNED,
-    NO_MEMORY, NO_SUCH, OVER_CREDIT, REVOKE, STALE, TAKE_BACK,
+    AGAIN, ACCEPTED, ASSIGN, BLAME, DISMISS, DUPLICATE, END, GIVE_BACK, KILL, LEFT_CRASHED, LEFT_IDLE, LEFT_KILLED, LEFT_LOST, LEFT_OOM,
+    LEFT_PLANNED, NO_MEMORY, NO_SUCH, OVER_CREDIT, REVOKE, STALE, TAKE_BACK,
     Cargo, Leaving, Limits, Order, OrderKind, Refusal, Ruling, Totals, Verdict)
 from covey.broker.tables cimport Scheduler
 

@@ -16,6 +16,7 @@ class Leaving(IntEnum):
     LOST = 2
     KILLED = 3
     OOM = 4
+    IDLE = 5
 
 
 class Refusal(IntEnum):

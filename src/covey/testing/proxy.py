@@ -221,8 +221,9 @@ class Proxy:
             raise ConnectionResetError
         if left is not None:
             self._until_hang_up = left - len(data)
-        writer.write(data)
+        # Before: whoever has the bytes may look at once.
         self.moved += len(data)
+        writer.write(data)
         await writer.drain()
 
 

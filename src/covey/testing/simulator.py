@@ -53,6 +53,11 @@ class Report:
     statuses: dict[tuple[int, int], int]        # with which status
     finished: dict[tuple[int, int], float]      # and when
     begun: dict[tuple[int, int], int]           # how often each was begun at slots
+    # How often a slot crashed under each; and was given up with it, or crashed and ran nothing while it was to come. Of
+    # a slot of several that crashed, and of one that was given up, nobody can tell what had begun there: then it is all
+    # that it may have had.
+    crashed: dict[tuple[int, int], int]
+    lost: dict[tuple[int, int], int]
     runs: int                                   # tasks begun at slots, repeats included
     busy: float                                 # seconds that slots ran tasks
     counts: Counter[str]                        # orders by kind, deaths, late outcomes, what links did
@@ -67,6 +72,7 @@ class _Slot:
     link: Link[Any]                 # near: the broker's end, which is told facts; far: the slot's, which is told orders
     queue: deque[tuple[int, float]] = field(default_factory=deque)
     running: dict[int, float] = field(default_factory=dict)     # token: when it ends
+    given: set[int] = field(default_factory=set)    # tokens that it may have, as far as can be known at the broker
     kept: list[tuple[int, int, float]] = field(default_factory=list)     # outcomes of the time in which it was cut off
     dead: bool = False
 
@@ -101,6 +107,8 @@ class Simulator:
         self._raises: dict[tuple[int, int], float] = {}
         self._keys: dict[int, tuple[int, int]] = {}
         self._begun: Counter[tuple[int, int]] = Counter()
+        self._crashed: Counter[tuple[int, int]] = Counter()
+        self._lost: Counter[tuple[int, int]] = Counter()
         self._unfinished: set[tuple[int, int]] = set()
         self._tickets: Counter[int] = Counter()
         self._delivered: Counter[tuple[int, int]] = Counter()
@@ -158,7 +166,7 @@ class Simulator:
             self._decide()
         return Report(
             max(self._finished.values(), default=0.0), dict(self._delivered), self._statuses, self._finished,
-            dict(self._begun), self._runs, self._busy, self._counts)
+            dict(self._begun), dict(self._crashed), dict(self._lost), self._runs, self._busy, self._counts)
 
     def _at(self, when: float, action: Callable[[], object]) -> None:
         self.clock.at(when, action)
@@ -194,8 +202,13 @@ class Simulator:
         elif order.kind is OrderKind.DISMISS:
             slot = self._slots[order.doer]
             why = Leaving.LOST if order.status == LOST else Leaving.PLANNED
+            if why is Leaving.LOST:
+                self._lost.update(self._keys[token] for token in slot.given)
             self._at(self.clock.now, lambda: self._leave(slot, why))
         else:
+            if order.kind is OrderKind.ASSIGN:
+                self._keys[order.token] = order.asker, order.ticket
+                self._slots[order.doer].given.add(order.token)
             self._slots[order.doer].link.near.send(order)
 
     def _deliver(self, asker: int, ticket: int, status: int) -> None:
@@ -258,7 +271,17 @@ class Simulator:
                 self.board.started(slot.doer, token, self.clock.now)
             mark = running[0] if running and slot.capacity == 1 else 0
             self.board.died_under(slot.doer, mark, self.clock.now)
-            self._leave(slot, Leaving.CRASHED)
+            # As the loop judges: of a slot of one it is known what it ran. If that was nothing, what is on its way to
+            # it is not blamed for a crash; if it is over by now, nobody is for anything.
+            if slot.capacity == 1 and not mark:
+                self._lost.update(self._keys[token] for token in slot.given)
+                self._leave(slot, Leaving.IDLE)
+            elif slot.capacity == 1 and not self.board.find(mark):
+                self._leave(slot, Leaving.PLANNED)
+            else:
+                under = {mark} if slot.capacity == 1 else slot.given
+                self._crashed.update(self._keys[token] for token in under)
+                self._leave(slot, Leaving.CRASHED)
         slot.link.far.send(seen)
 
     def _fall_silent(self, slot: _Slot) -> None:
@@ -290,20 +313,23 @@ class Simulator:
         if slot.dead:
             return
         if order.kind is OrderKind.ASSIGN:
-            self._keys[order.token] = order.asker, order.ticket
             slot.queue.append((order.token, self._durations[order.asker, order.ticket]))
             self._begin(slot)
         elif order.kind is OrderKind.TAKE_BACK:
             here = [entry for entry in slot.queue if entry[0] == order.token]
             for entry in here:
                 slot.queue.remove(entry)
-            slot.link.far.send(
-                lambda: self.board.given_back(slot.doer, order.token, bool(here), self.clock.now))
+            slot.link.far.send(lambda: self._given_back(slot, order.token, bool(here)))
         elif order.kind is OrderKind.REVOKE:
             slot.queue = deque(entry for entry in slot.queue if entry[0] != order.token)
         elif order.kind is OrderKind.KILL:
             slot.dead = True
             slot.link.far.send(lambda: self._leave(slot, Leaving.KILLED))
+
+    def _given_back(self, slot: _Slot, token: int, here: bool) -> None:
+        if here:
+            slot.given.discard(token)
+        self.board.given_back(slot.doer, token, here, self.clock.now)
 
     def _begin(self, slot: _Slot) -> None:
         while slot.queue and len(slot.running) < slot.capacity:
@@ -323,8 +349,12 @@ class Simulator:
         status = ERROR if raises and self.random.random() < raises else VALUE
         if slot.link.is_cut:
             slot.kept.append((token, status, duration))
-        slot.link.far.send(lambda: self._outcome(slot.doer, token, status, duration))
+        slot.link.far.send(lambda: self._report(slot, token, status, duration))
         self._begin(slot)
+
+    def _report(self, slot: _Slot, token: int, status: int, duration: float) -> None:
+        slot.given.discard(token)
+        self._outcome(slot.doer, token, status, duration)
 
     def _outcome(self, doer: int, token: int, status: int, duration: float) -> None:
         verdict = self.board.outcome(doer, token, self.clock.now, status=status, run_us=int(duration * 1e6))
