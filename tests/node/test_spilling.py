@@ -14,9 +14,11 @@ GIB = 1 << 30
 
 def test_half_of_what_there_is_unless_it_is_said() -> None:
     bound = Bound.of(Settings(), total=8 * GIB)
-    assert bound is not None and bound.memory == 4 * GIB
+    assert bound is not None
+    assert bound.memory == 4 * GIB
     bound = Bound.of(Settings(max_memory=GIB), total=8 * GIB)
-    assert bound is not None and bound.memory == GIB
+    assert bound is not None
+    assert bound.memory == GIB
 
 
 def test_where_nobody_knows_there_is_no_bound() -> None:
@@ -31,7 +33,8 @@ def test_too_little_is_refused_by_a_sentence() -> None:
 def test_the_chosen_folder_is_the_place_or_there_is_none(tmp_path: Path) -> None:
     assert find_place(str(tmp_path), mounts=[DISK]) == (str(tmp_path), "")
     folder, why = find_place(str(tmp_path / "none"), mounts=[DISK])
-    assert folder is None and "no folder that can be written to" in why
+    assert folder is None
+    assert "no folder that can be written to" in why
 
 
 def test_memory_is_no_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -40,7 +43,8 @@ def test_memory_is_no_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     # Then the next one that is a disk.
     assert find_place(mounts=[DISK, f"tmpfs {tmp_path} tmpfs rw 0 0"])[0] == "/var/tmp"
     folder, why = find_place(mounts=["tmpfs / tmpfs rw 0 0"])
-    assert folder is None and "is no disk but memory (tmpfs)" in why
+    assert folder is None
+    assert "is no disk but memory (tmpfs)" in why
 
 
 def test_what_is_mounted_last_hides_the_others(tmp_path: Path) -> None:

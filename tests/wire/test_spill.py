@@ -40,7 +40,8 @@ def test_what_is_written_out_says_what_it_said(place: Path, first: int, second: 
     held, spilled, ever, _ = spill_figures()
     frames = _frames(first, second)
     message = spill_hold(frames, EVERYTHING)
-    wait_until(lambda: spill_figures()[1] > spilled and spill_figures()[0] < held + 8 * 4096, lambda: str(spill_figures()))
+    wait_until(lambda: spill_figures()[1] > spilled, lambda: str(spill_figures()))
+    wait_until(lambda: spill_figures()[0] < held + 8 * 4096, lambda: str(spill_figures()))
     assert spill_figures()[2] - ever >= first + second - 2 * 4096 - 16
     assert message.frames() == frames
     assert not list(place.iterdir())
@@ -95,7 +96,8 @@ thread.join()
 
 
 def test_a_full_disk_changes_nothing_and_is_tried_again(tmp_path: Path) -> None:
-    subprocess.run([sys.executable, "-c", FULL.format(path=sys.path, one=ONE, folder=str(tmp_path))], check=True, timeout=60)
+    program = FULL.format(path=sys.path, one=ONE, folder=str(tmp_path))
+    subprocess.run([sys.executable, "-c", program], check=True, timeout=60)
     assert not list(tmp_path.iterdir())
 
 

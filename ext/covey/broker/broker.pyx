@@ -129,7 +129,7 @@ cdef class Broker:
     @property
     def holds_back(self):
         """Whether credit is held back, because too much is in memory."""
-        return bool(self.desk.tight)
+        return bool(self.desk.tight and self.desk.pressed)
 
     def settle(self, double seconds):
         """For so long, tasks that may have begun elsewhere wait until the doers that come back have said what they hold: for

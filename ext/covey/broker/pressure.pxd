@@ -7,7 +7,8 @@ Why: memory belongs to all who share a broker, and the one who fills it should b
     above           what is large is written out (see spill.pxd), what is middling is made fit for that as it comes; of
                     a large task, more comes as the disk takes it, unless its asker has less than its share here
     above 90 %      no more credit: an asker that has its share begins to send nothing more, and who has less may come up
-                    to it. Until it is 80 % again. Where nothing can be written: from 70 % on
+                    to it. Until it is 80 % again. Where nothing can be written: from 70 % on, and
+                    until something could be written
 
 May not know: sockets. Guarantees: an asker with nothing here may always send one task, however large, and what has begun to
 come always comes to its end; results are always taken in, so work goes on; while nothing is too much, a turn costs one comparison.

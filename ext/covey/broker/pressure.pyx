@@ -43,10 +43,14 @@ cdef bint _is_over(const Desk* self, const Peer* row) noexcept nogil:
     return scheduler_bytes_of(self.scheduler, row.index) + row.pieces.come > _share(self)
 
 
+cdef bint _waits() noexcept nogil:
+    """Whether more should not come now: the disk is behind, or does not take anything."""
+    return spill_is_behind() or not spill_has_place()
+
+
 cdef void pressure_taken(Desk* self, int32_t peer, uint64_t bytes) noexcept nogil:
     cdef Peer* row = &self.peers.rows[peer]
-    # While the disk is behind. Otherwise what has begun to come must come to its end, or nobody's would.
-    if self.pressed and row.state == ASKING and spill_is_behind() and _is_over(self, row):
+    if self.pressed and row.state == ASKING and _waits() and _is_over(self, row):
         row.owed += bytes
     else:
         _say_taken(self, peer, bytes)
@@ -63,13 +67,16 @@ cdef void _tell(Desk* self) noexcept nogil:
 
 cdef void _pay(Desk* self) noexcept nogil:
     """Who waits for a word that his pieces have come, and need not."""
-    cdef bint behind = self.pressed and spill_is_behind()
+    cdef bint waits = self.pressed and _waits()
+    # Where nothing can be written, what has begun to come must come to its end, or nobody's would: one asker's at a time.
+    cdef bint one = waits and not spill_has_place()
     cdef Peer* row
     cdef uint64_t owed
     cdef uint32_t i
     for i in range(self.peers.room):
         row = &self.peers.rows[i]
-        if row.owed and not (behind and _is_over(self, row)):
+        if row.owed and (one or not waits or not _is_over(self, row)):
+            one = False
             owed = row.owed
             row.owed = 0
             _say_taken(self, <int32_t> i, owed)
@@ -85,7 +92,11 @@ cdef double pressure_look(Desk* self, double now) noexcept nogil:
     if self.pressed:
         self.outbox_most = min(self.outbox_bytes, _share(self))
         spill_above(self.press_at)
-    high = self.allowed // 10 * (8 if self.tight else 9) if spill_has_place() else self.press_at
+    if spill_has_place():
+        high = self.allowed // 10 * (8 if self.tight else 9)
+    else:
+        # Once it was too much, each keeps to its share: given free, all would send at once what has waited.
+        high = 0 if self.tight else self.press_at
     if self.tight != (held > high):
         self.tight = not self.tight
         self.loop_credit = _share(self) if self.tight else ~<uint64_t> 0

@@ -383,6 +383,7 @@ cdef class _Held:
         cdef uint64_t sizes[8]
         cdef const unsigned char[::1] flat
         cdef uint32_t i
+        spill_above(most)
         for i in range(len(frames)):
             sizes[i] = len(frames[i])
         self.bale = large_new(sizes, len(frames))
@@ -392,7 +393,6 @@ cdef class _Held:
             flat = frames[i]
             memcpy(self.bale.frames[i].data, &flat[0], sizes[i])
             large_fill(self.bale, self.bale.frames[i].data + sizes[i])
-        spill_above(most)
 
     def frames(self):
         return [(<const char*> self.bale.frames[i].data)[:self.bale.frames[i].size] for i in range(self.bale.count)]

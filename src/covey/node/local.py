@@ -29,8 +29,8 @@ from covey.node.nvml import memory_held
 from covey.node.offer import Offer, detect_offer
 from covey.node.outfit import Outfit, slot_environment
 from covey.node.rundir import RunDir, sweep
-from covey.node.spilling import BoundLoop
 from covey.node.seats import Seat, seats_of
+from covey.node.spilling import BoundLoop
 from covey.node.watch import MemoryWatch, in_mib
 from covey.settings import Settings
 

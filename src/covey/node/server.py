@@ -64,8 +64,8 @@ class NodeServer:
     """A node that serves other machines until it is told to end.
 
     `gate` is where it listens, `pipe` an address of `pipe_address` where it listens besides, `upstream` the broker that
-    it dials. `limits`: how long a slot is kept. `bound`: the memory of this process. A pipe that needs a bridge leads to the gate's first address, which is
-    then on 127.0.0.1.
+    it dials. `limits`: how long a slot is kept. `bound`: what this process may have of memory. A pipe that needs a
+    bridge leads to the gate's first address, which is then on 127.0.0.1.
     """
 
     def __init__(

@@ -1,11 +1,12 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """How much memory a shared broker may have, and where it puts what is too much.
 
-Why: the arguments of many clients' tasks, and results that are not taken, can be more than a login node has. The broker's
-own loop writes them out and holds credit back (`covey.broker.pressure`, `covey.wire.spill`); here it is told the numbers.
+Why: the arguments of many clients' tasks, and results that are not taken, can be more than a login node has. The
+broker's own loop writes them out and holds credit back (`covey.broker.pressure`, `covey.wire.spill`); here it is told
+the numbers.
 
-May not know: messages, command lines. Guarantees: what lies in memory itself (tmpfs) is no place; without a place the bound
-holds nevertheless, by holding back; after `close` the thread is gone, and no file was ever seen.
+May not know: messages, command lines. Guarantees: what lies in memory itself (tmpfs) is no place; without a place the
+bound holds nevertheless, by holding back; after `close` the thread is gone, and no file was ever seen.
 """
 
 import errno
@@ -68,7 +69,7 @@ def find_place(
     >>> find_place("/dev/shm", mounts=["none / ext4 rw 0 0", "tmpfs /dev/shm tmpfs rw 0 0"])
     (None, '/dev/shm is no disk but memory (tmpfs): name a folder on a disk (COVEY_SPILL_DIR)')
     """
-    wanted = [chosen] if chosen else [*filter(None, map(os.environ.get, environ)), "/var/tmp", "/tmp"]  # noqa: S108
+    wanted = [chosen] if chosen else [*filter(None, map(os.environ.get, environ)), "/var/tmp", "/tmp"]
     kinds = _kinds(_read_mounts() if mounts is None else mounts)
     why = ""
     for folder in wanted:

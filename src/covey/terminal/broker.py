@@ -55,7 +55,9 @@ def run(arguments: Sequence[str]) -> int:
             raise CoveyError("a broker with a journal stands at the top: leave --connect out, or --journal")
         upstream = ([Machine.of_broker(chosen.connect, address) for address in above.addresses], above.keys("node"))
     known_settings = settings.read()
-    bound = Bound.of(known_settings if chosen.max_memory is None else replace(known_settings, max_memory=chosen.max_memory))
+    if chosen.max_memory is not None:
+        known_settings = replace(known_settings, max_memory=chosen.max_memory)
+    bound = Bound.of(known_settings)
     clerk = None
     if chosen.journal is not None:
         # SQLite and file locks, which most brokers do without, and some systems too.

@@ -104,7 +104,8 @@ def table(found: dict[str, Any]) -> str:
 def _memory(messages: dict[str, Any] | None) -> list[str]:
     """What a broker has of messages, where that is bounded.
 
-    >>> _memory({"messages": 1 << 30, "held": 1 << 29, "spilled": 3 << 30, "place": "/tmp", "holds_back": True, "why": ""})
+    >>> found = {"messages": 1 << 30, "held": 1 << 29, "spilled": 3 << 30, "place": "/tmp", "why": ""}
+    >>> _memory({**found, "holds_back": True})
     ['messages: 512 of 1024 MiB in memory, 3072 MiB written to /tmp; clients wait, because it is full']
     """
     if messages is None:
