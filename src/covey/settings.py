@@ -63,6 +63,12 @@ class Settings:
     # An outcome whose asker's link has broken waits so long for it to come back, within the same bytes as credit.
     keep_for: float = 600.0
 
+    # What a shared broker may have of memory: over 70 % it writes bodies to files, over 90 % it gives no more credit.
+    # 0: half of what this machine or container has, because others run there, too.
+    max_memory: int = 0
+    # Where it writes them. None: the first of $TMPDIR, /var/tmp and /tmp that is a disk. No file of it is ever seen.
+    spill_dir: str | None = None
+
     # What a client may hold that the broker has no credit for yet; then submit waits. Twenty million small calls.
     backlog: int = GIB
 

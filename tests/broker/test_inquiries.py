@@ -177,7 +177,7 @@ def test_a_node_that_leaves_keeps_what_runs_and_gives_back_what_waits(post: Post
 def post_credit(cpus: int) -> list[tuple[bytes, bytes]]:
     settings = Settings()
     tasks = settings.credit_tasks
-    return [(struct.pack("<IIQIIII", tasks, tasks, settings.credit_bytes, cpus, 0, 0, 0), b"")]
+    return [(struct.pack("<IIQIIII", tasks, tasks, (1 << 64) - 1, cpus, 0, 0, 0), b"")]
 
 
 def test_who_leaves_says_so_to_those_above(post: Post) -> None:

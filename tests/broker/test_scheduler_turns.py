@@ -3,7 +3,7 @@
 import pytest
 
 from covey.broker.board import Board
-from covey.broker.records import Leaving, Refusal, Ruling
+from covey.broker.records import Leaving, OrderKind, Refusal, Ruling
 from covey.settings import Settings
 from stage import CANCELLED, ERROR, Stage, kinds
 
@@ -143,6 +143,32 @@ def test_credit_in_tasks_and_in_bytes() -> None:
     board.cancel(other, 0, 0.0)
     assert board.task(other, 1, 0.0, length=5000) >= 0, "one that is over all credit may come alone"
     assert board.task(other, 2, 0.0, length=0) == Refusal.OVER_CREDIT
+
+
+def test_a_doer_gets_bytes_up_to_its_room_and_one_task_however_large() -> None:
+    board = Board()
+    asker, doer = board.asker_joined(0.0), board.doer_joined(0.0, capacity=8, relays=True)
+    assert board.byte_room(doer, 100) == 0
+    assert board.byte_room(doer + 1, 100) == Refusal.NO_SUCH
+
+    def given(now: float) -> list[int]:
+        board.decide(now)
+        assert board.validate() == 0
+        return [order.token for order in board.orders() if order.kind == OrderKind.ASSIGN]
+
+    for ticket in range(5):
+        assert board.task(asker, ticket, 0.0, length=60) >= 0
+    tokens = given(0.0)
+    assert len(tokens) == 2, "60 bytes leave room, 120 leave none"
+    assert board.outcome(doer, tokens[0], 0.1).ruling == Ruling.ACCEPTED
+    assert len(given(0.1)) == 1
+    assert board.byte_room(doer, 0) == 0
+    assert board.outcome(doer, tokens[1], 0.2).ruling == Ruling.ACCEPTED
+    assert given(0.2) == [], "it still has one"
+    assert board.byte_room(doer, 1 << 40) == 0
+    assert len(given(0.3)) == 2
+    board.cancel(asker, 2, 0.4)
+    assert board.validate() == 0
 
 
 def test_facts_that_cannot_be() -> None:

@@ -13,6 +13,7 @@ from covey.broker.inquiries cimport inquiries_on_answer, inquiries_on_query
 from covey.broker.peers cimport (
     ASKING, DIALLED_US, DOING, DYING, GREETING, STRANGER, Peer, peers_add, peers_close_batch, peers_find, peers_post,
     peers_record, peers_remove, peers_tell, peers_touch)
+from covey.broker.pressure cimport pressure_fit, pressure_taken
 from covey.broker.relays cimport (
     relays_drain, relays_join_asker, relays_join_doer, relays_knows, relays_name, relays_offer, relays_on_credit, relays_on_welcome,
     relays_tell)
@@ -27,7 +28,7 @@ from covey.broker.scheduler cimport (
 from covey.link.pieces cimport NOT_YET, WRONG, pieces_add, pieces_size
 from covey.link.post cimport letter_of_bale
 from covey.link.transit cimport transit_on_taken
-from covey.wire.bale cimport Bale, bale_drop, bale_hold
+from covey.wire.bale cimport Bale, bale_drop, bale_hold, bale_size
 from covey.wire.protocol cimport (
     ANSWER, ASKER, BAD_FIELD, BAD_NAME, BAD_PYTHON, BAD_VERSION, BROKEN, BYE, CANCEL, CREDIT, DOER, FINAL, FORCE, FORGET, FUNCTION,
     GPU, HELD, HELLO, LEAVING, LOST, MAYBE_RAN, NOT_ALLOWED, NOTE, OTHER_VERSION, OUTCOMES, OUTPUT, OUT_OF_MEMORY, PIECES,
@@ -113,7 +114,7 @@ cdef void _on_hello(Desk* self, int32_t peer, const HelloRecord* hello, const ch
     memset(&welcome, 0, sizeof(welcome))
     welcome.peer = <uint32_t> peer
     welcome.tasks = self.credit_tasks
-    welcome.bytes = self.credit_bytes
+    welcome.bytes = self.loop_credit if row.relays else self.credit_bytes
     welcome.beat_ms = <uint32_t> (self.lease * 1000)
     welcome.pid = self.pid
     welcome.python = self.python
@@ -157,6 +158,7 @@ cdef void _on_tasks(Desk* self, int32_t peer, Bale* bale, double now) noexcept n
     cdef Cargo cargo
     cdef int32_t body
     cdef int32_t taken
+    cdef uint64_t behind = bale_size(bale) - bale.frames[0].size
     cdef bint named = self.absent.count or self.kept.count or self.claims.count
     cargo.bale = bale
     while at < end:
@@ -164,7 +166,8 @@ cdef void _on_tasks(Desk* self, int32_t peer, Bale* bale, double now) noexcept n
         at += sizeof(TaskRecord)
         body = catalogue_find(&row.functions, task.function)
         cargo.offset = <uint32_t> (at - start)
-        cargo.length = task.length
+        # Of a task with frames behind it there is no other in its message.
+        cargo.length = <uint32_t> min(task.length + behind, <uint64_t> 0xffffffff)
         at += task.length
         if named and task.name and returns_meet(self, row, peer, task):
             continue
@@ -368,13 +371,12 @@ cdef void _on_refusal(Desk* self, int32_t peer, const RefuseRecord* record, cons
 
 cdef int _piece(Desk* self, int32_t peer, Bale** bale) noexcept nogil:
     """A part of a message has come. Once it is whole it stands in place of the part: its kind; PIECES before that."""
-    cdef TakenRecord* taken = <TakenRecord*> peers_record(&self.peers, peer, TAKEN, sizeof(TakenRecord))
+    cdef uint64_t size = pieces_size(bale[0])
     cdef Bale* whole = NULL
     cdef int joined
     cdef int kind
-    if taken != NULL:
-        taken.bytes = pieces_size(bale[0])
     joined = pieces_add(&self.peers.rows[peer].pieces, bale[0], &whole)
+    pressure_taken(self, peer, size)
     if joined == NOT_YET:
         return PIECES
     if joined == WRONG:
@@ -394,6 +396,8 @@ cdef void arrivals_receive(
     self.messages_in += 1
     if kind == PIECES and peer >= 0 and self.peers.rows[peer].state != STRANGER:
         kind = _piece(self, peer, &bale)
+    elif kind > 0:
+        bale = pressure_fit(self, bale)
     if peer < 0:
         # A stranger may only introduce himself. One who thinks that he is known is told otherwise, once.
         if kind > 0 or kind == OTHER_VERSION:

@@ -13,6 +13,7 @@ from libc.stdlib cimport free, realloc
 from covey.broker.scheduler cimport (
     ACCEPTED, ASSIGN, Cargo, Limits, Order, Scheduler, Totals, Verdict, scheduler_capacity, scheduler_decide, scheduler_find,
     scheduler_free, scheduler_may_starve, scheduler_new, scheduler_next_order, scheduler_next_time, scheduler_on_adopted,
+    scheduler_on_byte_room,
     scheduler_on_asker_away, scheduler_on_asker_held, scheduler_on_asker_joined, scheduler_on_asker_left, scheduler_on_cancel,
     scheduler_on_claimed, scheduler_on_died_under, scheduler_on_doer_joined, scheduler_on_doer_left, scheduler_on_doer_resized,
     scheduler_on_drain, scheduler_on_function_forgotten, scheduler_on_given_back, scheduler_on_heard, scheduler_on_outcome,
@@ -99,6 +100,9 @@ cdef class Board:
 
     def doer_resized(self, int32_t doer, uint32_t capacity, uint32_t window, double now):
         return scheduler_on_doer_resized(self.scheduler, doer, capacity, window, now)
+
+    def byte_room(self, int32_t doer, uint64_t room):
+        return scheduler_on_byte_room(self.scheduler, doer, room)
 
     def doer_left(self, int32_t doer, int why, double now):
         return scheduler_on_doer_left(self.scheduler, doer, why, now)

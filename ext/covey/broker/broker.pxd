@@ -16,6 +16,7 @@ cdef class Broker:
     cdef Wake errand_wake               # rung when the keeper has something to do
     cdef Wake news_wake                 # rung when somebody came, left or was refused
     cdef bint stopping
+    cdef double press_again             # when the memory wants to be looked at again
 
     cdef void _take(self) noexcept nogil
     # Under the lock: what follows from what came in.

@@ -24,6 +24,7 @@ from covey.broker.desk cimport (
     desk_next_errand, desk_port_of, desk_say_bye, desk_stop_nodes, desk_stop_slots)
 from covey.broker.inquiries cimport inquiries_answer, inquiries_ask
 from covey.broker.peers cimport DOING, DYING, ROUTE_MAX, Peer, peers_find, peers_next_touched
+from covey.broker.pressure cimport pressure_allow, pressure_look
 from covey.broker.relays cimport relays_drain, relays_leave, relays_next_time, relays_tell
 from covey.broker.returns cimport returns_purge
 from covey.broker.scheduler cimport (
@@ -68,8 +69,9 @@ cdef class Broker:
         self.desk.pid = <uint32_t> os.getpid()
         self.desk.beat_every = settings.beat_every
         self.desk.keep_for = settings.keep_for
-        self.desk.outbox_bytes = settings.outbox_bytes
+        self.desk.outbox_bytes = self.desk.outbox_most = settings.outbox_bytes
         self.desk.name_base = int.from_bytes(os.urandom(8), "little")
+        self.press_again = INFINITY
         self.desk.session = int.from_bytes(os.urandom(8), "little") or 1
 
     def __dealloc__(self):
@@ -98,6 +100,7 @@ cdef class Broker:
             arrivals_judge_the_dead(&self.desk, now)
         if self.desk.deferred != NULL:
             arrivals_settle(&self.desk, now)
+        self.press_again = pressure_look(&self.desk, now)
         scheduler_decide(self.desk.scheduler, now)
         departures_carry_out(&self.desk, now)
         relays_tell(&self.desk, now)
@@ -114,7 +117,19 @@ cdef class Broker:
             for i in range(self.desk.peers.room):
                 if self.desk.peers.rows[i].state == DYING and self.desk.peers.rows[i].judged_at < when:
                     when = self.desk.peers.rows[i].judged_at
-        return min(when, returns_purge(&self.desk, now))
+        return min(min(when, self.press_again), returns_purge(&self.desk, now))
+
+    def allow_memory(self, uint64_t messages):
+        """So many bytes of messages may be in memory; where more come, some are written out, and credit is held back."""
+        PyThread_acquire_lock(self.lock, 1)
+        pressure_allow(&self.desk, messages)
+        wake_ring(&self.loop_wake)
+        PyThread_release_lock(self.lock)
+
+    @property
+    def holds_back(self):
+        """Whether credit is held back, because too much is in memory."""
+        return bool(self.desk.tight and self.desk.pressed)
 
     def settle(self, double seconds):
         """For so long, tasks that may have begun elsewhere wait until the doers that come back have said what they hold: for

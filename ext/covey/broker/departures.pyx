@@ -65,6 +65,7 @@ cdef void _assign(Desk* self, const Order* order) noexcept nogil:
     cdef Peer* row = &self.peers.rows[peer]
     cdef Bale* bale = <Bale*> order.cargo.bale
     cdef unsigned char* at
+    cdef const TaskRecord* of
     cdef TaskRecord* task
     if self.awaited and not row.relays:
         self.awaited = False
@@ -73,18 +74,19 @@ cdef void _assign(Desk* self, const Order* order) noexcept nogil:
         _send_body(self, peer, order.function)
     if bale.count > 1:
         peers_close_batch(&self.peers, peer, 0, NULL)
-    at = peers_record(&self.peers, peer, TASKS, sizeof(TaskRecord) + order.cargo.length)
+    of = <TaskRecord*> (bale.frames[0].data + order.cargo.offset - sizeof(TaskRecord))
+    at = peers_record(&self.peers, peer, TASKS, sizeof(TaskRecord) + of.length)
     if at == NULL:
         return
     task = <TaskRecord*> at
     task.ticket = order.token
     task.name = desk_name_of(self, &order.cargo, order.token)
     task.function = <uint32_t> order.function + 1
-    task.length = order.cargo.length
+    task.length = of.length
     task.priority = order.priority
     task.needs = order.needs
     # What the scheduler does not look at, the record still says.
-    task.flags = order.flags | (<TaskRecord*> (bale.frames[0].data + order.cargo.offset - sizeof(TaskRecord))).flags & ATTENDED
+    task.flags = order.flags | of.flags & ATTENDED
     task.retries = order.retries
     task.crashes = order.crashes
     task.attempts = order.attempt - 1
@@ -92,7 +94,7 @@ cdef void _assign(Desk* self, const Order* order) noexcept nogil:
     task.timeout_ms = order.timeout_ms
     # Who rests is tried again from here, never from below.
     task.retry_wait_ms = 0
-    memcpy(at + sizeof(TaskRecord), bale.frames[0].data + order.cargo.offset, order.cargo.length)
+    memcpy(at + sizeof(TaskRecord), bale.frames[0].data + order.cargo.offset, of.length)
     if bale.count > 1:
         bale_hold(bale)
         peers_close_batch(&self.peers, peer, EXTRA, bale)

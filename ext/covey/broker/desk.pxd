@@ -81,6 +81,12 @@ cdef struct Desk:
     Farewell* farewells
     uint32_t credit_tasks
     uint64_t credit_bytes
+    uint64_t allowed                # bytes of messages that may be in memory, see pressure.pxd
+    uint64_t press_at               # 70 % of it
+    bint pressed                    # more than that is there, as of the last look
+    bint tight                      # no more credit is given
+    uint64_t loop_credit            # bytes that a loop which asks us may have unfinished now
+    uint64_t outbox_most            # as outbox_bytes, or less for now
     uint64_t outbox_bytes           # results that may wait for one asker to take them
     int32_t* asker_peers            # scheduler's asker number → peer
     uint32_t asker_room
@@ -130,7 +136,7 @@ cdef Farewell* desk_next_farewell(Desk* self) noexcept nogil
 cdef Errand* desk_next_errand(Desk* self) noexcept nogil
 cdef void desk_errand_done(Errand* errand) noexcept nogil
 
-# Whether an asker takes its results. While more than `outbox_bytes` wait for it, nothing more of what it asked is begun. True:
+# Whether an asker takes its results. While more than `outbox_most` wait for it, nothing more of what it asked is begun. True:
 # it may go on, so there may be something to decide.
 cdef bint desk_weigh(Desk* self, int32_t peer) noexcept nogil
 

@@ -20,6 +20,7 @@ cdef int desk_init(Desk* self, const Limits* limits) noexcept nogil:
     self.credit_tasks = limits.credit_tasks
     self.credit_bytes = limits.credit_bytes
     self.least_share = WHOLE_SHARE
+    self.allowed = self.press_at = self.loop_credit = ~<uint64_t> 0
     self.scheduler = scheduler_new(limits)
     self.whose = <int32_t*> malloc(MAX_RECORDS * sizeof(int32_t))
     if self.scheduler == NULL or self.whose == NULL or peers_init(&self.peers) < 0 or bodies_init(&self.bodies) < 0:
@@ -81,7 +82,7 @@ cdef uint64_t desk_name_of(const Desk* self, const Cargo* cargo, uint64_t token)
 cdef bint desk_weigh(Desk* self, int32_t peer) noexcept nogil:
     cdef Peer* row = &self.peers.rows[peer]
     cdef uint64_t bytes = row.outbox.bytes + transit_bytes(&row.transit)
-    if row.state != ASKING or row.held == (bytes > (self.outbox_bytes >> row.held)):
+    if row.state != ASKING or row.held == (bytes > (self.outbox_most >> row.held)):
         return False
     row.held = not row.held
     scheduler_on_asker_held(self.scheduler, row.index, row.held)

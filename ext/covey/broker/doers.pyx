@@ -57,6 +57,7 @@ cdef void doer_take(Scheduler* self, int32_t doer, int32_t task, double now) noe
     holder.singles += row.marks & SINGLE != 0
     holder.assigned += 1
     holder.backlog += row.cost
+    holder.bytes += row.cargo.length
     self.askers[row.asker].assigned += 1
     if _fits(holder, row) and holder.upcoming < 0:
         _begin(self, holder, task, now)
@@ -84,6 +85,7 @@ cdef void doer_drop(Scheduler* self, int32_t task, double now) noexcept nogil:
     tasks_remove(self.tasks, &holder.head, &holder.tail, task)
     holder.assigned -= 1
     holder.backlog -= row.cost
+    holder.bytes -= row.cargo.length
     if row.marks:
         if row.marks & ASKED:
             doer_answered(self, task)
@@ -254,6 +256,8 @@ cdef inline int _place_of(const Scheduler* self, const DoerRow* row, int32_t doe
         return NOWHERE
     if row.singles and not row.marks & RELAYS:
         # Its outcome would wait in the slot for that of the next, and be lost with it: then nobody could tell.
+        return NOWHERE
+    if row.assigned and row.bytes >= row.byte_room:
         return NOWHERE
     if row.counting and row.assigned == row.running:
         return _place_by_units(self, row)

@@ -14,7 +14,7 @@ from covey.wire.protocol cimport RESOURCES
 cdef struct Cargo:
     void* bale                  # the message the parcel came in; owned by the caller
     uint32_t offset
-    uint32_t length
+    uint32_t length             # bytes of it all, for credit; 4 GiB and more count as one less
 
 # The settings, taken once. Seconds unless the name says otherwise.
 cdef struct Limits:

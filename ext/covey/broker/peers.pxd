@@ -68,6 +68,7 @@ cdef struct Peer:
     LetterQueue outbox
     Transit transit                 # to it, in pieces
     Pieces pieces                   # from it
+    uint64_t owed                   # bytes of pieces that have come, and it was not told yet
     bint touched
     int32_t next_touched            # in the list of peers that have something to send
     Catalogue functions             # asker: its number → our index

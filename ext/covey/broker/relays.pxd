@@ -26,6 +26,8 @@ cdef bint relays_knows(Desk* self, const char* name, uint32_t length) noexcept n
 cdef void relays_name(Peer* row, const char* name, uint32_t length) noexcept nogil
 # What is due by now: a new offer, signs of life.
 cdef void relays_tell(Desk* self, double now) noexcept nogil
+# A loop that asks us is told what it may have here now.
+cdef void relays_tell_credit(Desk* self, int32_t peer) noexcept nogil
 # The node gets nothing more; what waits there is asked back. STOP follows when it holds nothing.
 cdef void relays_drain(Desk* self, int32_t peer, double now) noexcept nogil
 # One of its places holds nothing more.

@@ -11,7 +11,8 @@ from covey.broker.peers cimport (
     ASKING, DOING, GREETING, HOST_MAX, peers_add, peers_record, peers_tell)
 from covey.broker.returns cimport returns_tell_held
 from covey.broker.scheduler cimport (
-    LEFT_PLANNED, scheduler_capacity, scheduler_load, scheduler_on_asker_joined, scheduler_on_doer_joined, scheduler_on_doer_left,
+    LEFT_PLANNED, scheduler_capacity, scheduler_load, scheduler_on_asker_joined, scheduler_on_asker_trusted,
+    scheduler_on_byte_room, scheduler_on_doer_joined, scheduler_on_doer_left,
     scheduler_on_doer_resized, scheduler_on_drain)
 from covey.wire.protocol cimport (
     BEAT, CREDIT, DOER, GPU, HELLO, LEAVING, MAX_CAPACITY, RESOURCES, STOP, CreditRecord, HelloRecord)
@@ -56,6 +57,8 @@ cdef int relays_join_asker(Desk* self, int32_t peer, double now) noexcept nogil:
     row.index = scheduler_on_asker_joined(self.scheduler, 1.0, now)
     if row.index < 0 or _note_index(&self.asker_peers, &self.asker_room, row.index, peer) < 0:
         return -1
+    if row.relays:
+        scheduler_on_asker_trusted(self.scheduler, row.index)
     row.state = ASKING
     self.above += row.relays
     return 0
@@ -115,13 +118,24 @@ cdef int32_t relays_greet(Desk* self, const uint8_t* route, size_t size, int rol
     return peer
 
 
-cdef void _tell_offer(Desk* self, int32_t peer) noexcept nogil:
+cdef void relays_tell_credit(Desk* self, int32_t peer) noexcept nogil:
     cdef CreditRecord* credit = <CreditRecord*> peers_record(&self.peers, peer, CREDIT, sizeof(CreditRecord))
     if credit != NULL:
         memset(credit, 0, sizeof(CreditRecord))
         credit.tasks = self.credit_tasks
-        credit.bytes = self.credit_bytes
+        credit.bytes = self.loop_credit
         credit.window = relays_offer(self, credit.capacity)
+
+
+cdef void _give_room(Desk* self, const Peer* row, uint64_t bytes) noexcept nogil:
+    """What it may have is for all its places together."""
+    cdef uint32_t kinds = 0
+    cdef int kind
+    for kind in range(RESOURCES):
+        kinds += row.places[kind] >= 0
+    for kind in range(RESOURCES):
+        if row.places[kind] >= 0:
+            scheduler_on_byte_room(self.scheduler, row.places[kind], bytes // kinds)
 
 
 cdef void relays_on_welcome(Desk* self, int32_t peer, const WelcomeRecord* welcome, const char* name, double now) noexcept nogil:
@@ -133,7 +147,7 @@ cdef void relays_on_welcome(Desk* self, int32_t peer, const WelcomeRecord* welco
         relays_name(row, name, length)
         # What has joined us since our HELLO was told to those who had welcomed us by then.
         if relays_join_asker(self, peer, now) == 0:
-            _tell_offer(self, peer)
+            relays_tell_credit(self, peer)
             returns_tell_held(self, peer, now)
     elif relays_knows(self, name, length):
         snprintf(
@@ -142,6 +156,7 @@ cdef void relays_on_welcome(Desk* self, int32_t peer, const WelcomeRecord* welco
     else:
         relays_name(row, name, length)
         relays_join_doer(self, peer, welcome.capacity, welcome.window, -1, now)
+        _give_room(self, row, welcome.bytes)
     self.news = True
 
 
@@ -160,6 +175,7 @@ cdef void relays_on_credit(Desk* self, int32_t peer, const CreditRecord* credit,
         elif capacity[kind]:
             if _join_kind(self, peer, kind, capacity[kind], window, -1, now) == 0 and row.draining:
                 scheduler_on_drain(self.scheduler, row.places[kind], now)
+    _give_room(self, row, credit.bytes)
 
 
 cdef uint32_t relays_offer(const Desk* self, void* places) noexcept nogil:
@@ -219,7 +235,7 @@ cdef void relays_tell(Desk* self, double now) noexcept nogil:
         if row.state != ASKING or not row.relays:
             continue
         if changed:
-            _tell_offer(self, <int32_t> i)
+            relays_tell_credit(self, <int32_t> i)
         elif row.outbox.head == NULL:
             peers_tell(&self.peers, <int32_t> i, BEAT, NULL, 0, NULL, 0)
 

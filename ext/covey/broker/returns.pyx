@@ -57,7 +57,7 @@ cdef void returns_keep(
     if entry == NULL:
         return
     book_keep(&self.kept, entry.name, entry.session, bale, offset, now + self.keep_for)
-    book_shrink(&self.kept, self.credit_bytes)
+    book_shrink(&self.kept, min(self.credit_bytes, self.allowed // 8))
 
 
 cdef void _say_held(Desk* self, int32_t peer, const Book* book, uint64_t session) noexcept nogil:

@@ -25,6 +25,8 @@ cdef void scheduler_free(Scheduler* self) noexcept nogil
 
 # Facts. Each returns 0 or an index, or a negative number for a fact that cannot be.
 cdef int32_t scheduler_on_asker_joined(Scheduler* self, double weight, double now) noexcept nogil
+# A loop: with its bytes it goes by `byte_room`, which one task may pass, so nothing of it is refused for them.
+cdef int scheduler_on_asker_trusted(Scheduler* self, int32_t asker) noexcept nogil
 # Its waiting tasks END to nobody, its running ones are revoked.
 cdef int scheduler_on_asker_left(Scheduler* self, int32_t asker, double now) noexcept nogil
 # While it is held, nothing of what waits for it is given to anybody.
@@ -46,6 +48,10 @@ cdef int32_t scheduler_on_doer_joined(
 # It runs so many at once from now on, and may have so many. It keeps what it has; with a capacity of 0 it gets nothing.
 cdef int scheduler_on_doer_resized(
     Scheduler* self, int32_t doer, uint32_t capacity, uint32_t window, double now) noexcept nogil
+# It gets nothing more once it has so many bytes; if it has nothing, it may still get one task, however large.
+cdef int scheduler_on_byte_room(Scheduler* self, int32_t doer, uint64_t bytes) noexcept nogil
+# Of an asker's unfinished tasks.
+cdef uint64_t scheduler_bytes_of(const Scheduler* self, int32_t asker) noexcept nogil
 cdef int scheduler_on_doer_left(Scheduler* self, int32_t doer, int why, double now) noexcept nogil
 # A slot is dead, and will be said to have left; by its mark it died under that attempt. That has begun, and what it was
 # given later has not. If it does not hold it (0), nobody can tell what has begun there.

@@ -53,8 +53,16 @@ cdef int32_t scheduler_on_asker_joined(Scheduler* self, double weight, double no
     cdef int32_t asker = asker_new(self)
     if asker < 0:
         return NO_MEMORY
+    self.askers[asker].byte_credit = self.limits.credit_bytes
     self.askers[asker].stride = 1.0 / weight if weight > 0 and isfinite(weight) else 1.0
     return asker
+
+
+cdef int scheduler_on_asker_trusted(Scheduler* self, int32_t asker) noexcept nogil:
+    if not asker_known(self, asker):
+        return NO_SUCH
+    self.askers[asker].byte_credit = ~<uint64_t> 0
+    return 0
 
 
 cdef int scheduler_on_asker_left(Scheduler* self, int32_t asker, double now) noexcept nogil:
@@ -139,6 +147,7 @@ cdef int32_t scheduler_on_doer_joined(
         doer_join_device(self, doer, device)
     else:
         doer_resize(self, doer, capacity, window, now)
+    row.byte_room = ~<uint64_t> 0
     row.heard = steady(self, now)
     row.progress = now
     if self.limits.lease > 0 and isfinite(self.limits.lease):
@@ -155,6 +164,18 @@ cdef int scheduler_on_doer_resized(
     doer_resize(self, doer, capacity, window, now)
     doer_settle(self, doer, False)
     return 0
+
+
+cdef int scheduler_on_byte_room(Scheduler* self, int32_t doer, uint64_t bytes) noexcept nogil:
+    if not doer_known(self, doer):
+        return NO_SUCH
+    self.doers[doer].byte_room = bytes
+    doer_settle(self, doer, False)
+    return 0
+
+
+cdef uint64_t scheduler_bytes_of(const Scheduler* self, int32_t asker) noexcept nogil:
+    return self.askers[asker].bytes if asker_known(self, asker) else 0
 
 
 cdef int scheduler_on_doer_left(Scheduler* self, int32_t doer, int why, double now) noexcept nogil:
@@ -228,7 +249,7 @@ cdef int32_t scheduler_on_task(
         return DUPLICATE
     # A parcel that is larger than all credit may come alone, or it never could.
     if owner.unfinished and (
-            owner.unfinished >= self.limits.credit_tasks or owner.bytes + cargo.length > self.limits.credit_bytes):
+            owner.unfinished >= self.limits.credit_tasks or owner.bytes + cargo.length > owner.byte_credit):
         return OVER_CREDIT
     if function_row(self, function) == NULL:
         return NO_MEMORY

@@ -157,6 +157,8 @@ cdef struct DoerRow:
     int32_t device              # -1 unless BY_DEVICE
     uint64_t units              # BY_SHARE: sum of the shares of what runs; at most capacity times WHOLE_SHARE
     uint64_t most               # BY_SHARE: running is at most this, because the GPUs there have no more slots
+    uint64_t bytes              # of the cargoes of the queue
+    uint64_t byte_room          # with so many bytes it gets nothing more; with nothing, it may get one task of any size
 
 # The tasks of one asker and one priority, oldest first.
 cdef struct Lane:
@@ -181,6 +183,7 @@ cdef struct AskerRow:
     Share shares[MASKS]
     double stride               # 1 / weight
     uint64_t bytes              # of its unfinished tasks
+    uint64_t byte_credit        # at most so many, unless it is one task
     uint32_t unfinished
     uint32_t assigned           # of those, at doers
     int32_t chain               # next free row

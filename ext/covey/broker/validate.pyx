@@ -175,6 +175,7 @@ cdef int _queue(const Scheduler* self, int32_t doer) noexcept nogil:
     cdef uint32_t asked = 0
     cdef uint32_t singles = 0
     cdef uint64_t backlog = 0
+    cdef uint64_t bytes = 0
     cdef uint64_t units = 0
     cdef int32_t before = -1
     cdef int32_t upcoming = -1
@@ -202,6 +203,7 @@ cdef int _queue(const Scheduler* self, int32_t doer) noexcept nogil:
         singles += (task.marks & SINGLE) != 0
         assigned += 1
         backlog += task.cost
+        bytes += task.cargo.length
         before = at
         at = task.next
     if before != row.tail or upcoming != row.upcoming:
@@ -220,7 +222,7 @@ cdef int _queue(const Scheduler* self, int32_t doer) noexcept nogil:
         return 19
     if assigned != row.assigned or running != row.running or ghosts != row.ghosts or asked != row.asked:
         return 9
-    if backlog != row.backlog or singles != row.singles:
+    if backlog != row.backlog or bytes != row.bytes or singles != row.singles:
         return 9
     if (assigned > row.window) != (row.marks & SHRUNK != 0):
         return 9
@@ -236,7 +238,8 @@ cdef bint _stands(const Scheduler* self, int32_t doer) noexcept nogil:
     cdef uint64_t left
     cdef bint barred = (
         row.marks & (DRAINING | CONDEMNED | SOLO) != 0 or row.capacity == 0 or self.pools[row.kind].reserved == doer
-        or kept_out(self, row) or (row.singles > 0 and not row.marks & RELAYS))
+        or kept_out(self, row) or (row.assigned > 0 and row.bytes >= row.byte_room)
+        or (row.singles > 0 and not row.marks & RELAYS))
     if barred:
         return row.place == NOWHERE
     if row.counting == BY_DEVICE:
@@ -343,7 +346,7 @@ cdef int _books(const Scheduler* self) noexcept nogil:
                 size += row.cargo.length
         if unfinished != owner.unfinished or assigned != owner.assigned or size != owner.bytes:
             return 12
-        if unfinished > 1 and (unfinished > self.limits.credit_tasks or size > self.limits.credit_bytes):
+        if unfinished > 1 and (unfinished > self.limits.credit_tasks or size > owner.byte_credit):
             return 12
     return 0 if away == self.away_count else 20
 

@@ -1,16 +1,18 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Pieces that arrive, put together again: the other end of a transit.
 
-Guarantees: memory is taken for what has come, never for what was announced; joining copies once; pieces that do not make what
-was announced make nothing.
+Guarantees: memory is taken for what has come, never for what was announced; each piece is copied once, when it comes, so that
+no message takes long to join; pieces that do not make what was announced make nothing.
 """
-from libc.stdint cimport uint64_t
+from libc.stdint cimport uint32_t, uint64_t
 from covey.wire.bale cimport Bale
 
 cdef struct Pieces:
-    Bale* first                     # the messages so far, held; the first of them says what they will make. NULL: none
-    Bale* last
+    Bale* whole                     # what they will make, as far as it has come. NULL: none has
+    uint32_t frame                  # the next byte is for this frame of it
+    uint64_t at
     uint64_t missing                # bytes
+    uint64_t come
 
 cdef enum Joined:
     NOT_YET = 0

@@ -14,6 +14,7 @@ cdef struct Letter:
     Letter* next
     unsigned char* head             # the first frame; NULL: the bale's frames are the whole message
     size_t size
+    size_t counted                  # bytes of the head that count as held (see spill.pxd)
     Bale* bale                      # its frames from `first` on follow the head; NULL: none
     uint32_t first
     uint32_t count                  # TASK records in it; 0 for everything else

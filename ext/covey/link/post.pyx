@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """See post.pxd, the contents page."""
+from libc.stdint cimport int64_t
 from libc.stdlib cimport calloc, free, malloc
 from libc.string cimport memcpy
 from posix.time cimport CLOCK_MONOTONIC, clock_gettime, timespec
@@ -9,6 +10,7 @@ from covey.link.libzmq cimport (
 from covey.wire.bale cimport Bale, Frame, bale_drop, bale_hold
 from covey.wire.buffer cimport Buffer, buffer_clear, buffer_reserve, buffer_surrender
 from covey.wire.protocol cimport Header, wire_header
+from covey.wire.spill cimport COUNTED, held_add
 
 cdef extern from "<errno.h>" nogil:
     enum:
@@ -45,6 +47,9 @@ cdef Letter* letter_of(Buffer* head) noexcept nogil:
         return NULL
     self.next = NULL
     self.head = buffer_surrender(head, &self.size)
+    self.counted = self.size if self.size >= COUNTED else 0
+    if self.counted:
+        held_add(<int64_t> self.counted)
     self.bale = NULL
     self.first = 0
     self.count = 0
@@ -63,6 +68,8 @@ cdef Letter* letter_of_bale(Bale* bale) noexcept nogil:
 
 cdef void letter_free(Letter* self) noexcept nogil:
     if self != NULL:
+        if self.counted:
+            held_add(-<int64_t> self.counted)
         free(self.head)
         bale_drop(self.bale)
         free(self)
@@ -117,6 +124,8 @@ cdef void queue_clear(LetterQueue* queue) noexcept nogil:
 
 
 cdef void _free_head(void* data, void* hint) noexcept nogil:
+    if hint != NULL:
+        held_add(-<int64_t> <size_t> hint)
     free(data)
 
 
@@ -169,28 +178,33 @@ cdef int letter_send(Letter* self, void* socket, const unsigned char* route, siz
         zmq.msg_init_size(&message, self.size)
         memcpy(zmq.msg_data(&message), self.head, self.size)
     else:
-        zmq.msg_init_data(&message, self.head, self.size, _free_head, NULL)
+        zmq.msg_init_data(&message, self.head, self.size, _free_head, <void*> self.counted)
     if zmq.msg_send(&message, socket, ZMQ_DONTWAIT | (ZMQ_SNDMORE if more else 0)) < 0:
         error = zmq.last_error()
         zmq.msg_close(&message)
         if self.size > COPIED:
             self.head = NULL
+            self.counted = 0
             return BROKEN
         return LATER if error == EAGAIN else NOBODY if error == EHOSTUNREACH else BROKEN
     if self.size > COPIED:
         self.head = NULL
+        self.counted = 0
     return _send_frames(self, socket, last)
 
 
 cdef struct Received:
     Bale bale
     uint32_t room
+    uint64_t counted                # of what is held; 0: too small for that
     ZmqMessage* messages
 
 
 cdef void _discard_received(Bale* bale) noexcept nogil:
     cdef Received* self = <Received*> bale
     cdef uint32_t i
+    if self.counted:
+        held_add(-<int64_t> self.counted)
     for i in range(bale.count):
         zmq.msg_close(&self.messages[i])
     if self.room > 1:
@@ -226,6 +240,7 @@ cdef Bale* bale_receive(void* socket, unsigned char* route, size_t* route_size) 
         zmq.msg_close(&message)
         return NULL
     self.room = 1
+    self.counted = 0
     self.messages = <ZmqMessage*> (self + 1)
     self.bale.frames = <Frame*> (self.messages + 1)
     self.bale.holders = 1
@@ -269,6 +284,11 @@ cdef Bale* bale_receive(void* socket, unsigned char* route, size_t* route_size) 
     for i in range(self.bale.count):
         self.bale.frames[i].data = <unsigned char*> zmq.msg_data(&self.messages[i])
         self.bale.frames[i].size = zmq.msg_size(&self.messages[i])
+        self.counted += self.bale.frames[i].size
+    if self.counted < COUNTED:
+        self.counted = 0
+    else:
+        held_add(<int64_t> self.counted)
     return &self.bale
 
 

@@ -179,7 +179,7 @@ cdef packed struct HelloRecord:
 cdef packed struct WelcomeRecord:
     uint32_t peer               # what the sender calls the receiver; for logs only
     uint32_t tasks              # credit: tasks an asker may have unfinished
-    uint64_t bytes              # credit: bytes of parcels it may have unfinished
+    uint64_t bytes              # credit: bytes of parcels it may have unfinished; all bits set: as many as it likes
     uint32_t beat_ms            # a doer that is silent for longer may be given up
     uint32_t pid
     uint16_t python

@@ -24,6 +24,7 @@ from typing import Any, Protocol
 from covey.node.census import SLOTS_SHOWN, Census, CensusLoop
 from covey.node.memory import Memory, available_memory
 from covey.node.rate import Rate
+from covey.node.spilling import Spilling
 from covey.slot import GPU
 from covey.wire.protocol import PROTOCOL
 
@@ -77,6 +78,7 @@ class Answers:
         self._lock = threading.Lock()
         self.leaving = False
         # What the journal keeps, where there is one.
+        self.spilling: Spilling | None = None
         self.jobs: Callable[[], list[dict[str, Any]]] | None = None
 
     def note(self) -> None:
@@ -158,6 +160,7 @@ class Answers:
                 "ooms": totals["ooms"],
             },
             "rate_per_s": round(rate, 2),
+            **({} if self.spilling is None else {"messages": self.spilling.figures()}),
             **self._jobs(),
         }
 

@@ -31,6 +31,7 @@ from covey.node.offer import Offer, detect_offer
 from covey.node.outfit import Outfit, slot_environment
 from covey.node.rundir import RunDir, sweep
 from covey.node.seats import Seat, seats_of
+from covey.node.spilling import BoundLoop
 from covey.node.watch import MemoryWatch, in_mib
 from covey.settings import Settings
 
@@ -191,6 +192,11 @@ class LocalNode:
     def turned_away(self) -> tuple[int, str]:
         """How many came with the right key and were refused nevertheless; who was the last, and why."""
         return self._native_loop().turned_away()
+
+    @property
+    def bound_loop(self) -> BoundLoop:
+        """The loop as one whose memory can be bounded."""
+        return self._native_loop()
 
     def _native_loop(self) -> "Loop":
         from covey.broker.loop import Loop

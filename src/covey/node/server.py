@@ -33,6 +33,7 @@ from covey.node.machines import Machine, Machines
 from covey.node.occupant import occupant_of
 from covey.node.offer import Offer
 from covey.node.pipes import own_pipe
+from covey.node.spilling import Bound, Spilling
 
 __all__ = ["Gate", "NodeServer", "bridge_gate"]
 
@@ -64,8 +65,8 @@ class NodeServer:
     """A node that serves other machines until it is told to end.
 
     `gate` is where it listens, `pipe` an address of `pipe_address` where it listens besides, `upstream` the broker that
-    it dials. `limits`: how long a slot is kept. A pipe that needs a bridge leads to the gate's first address, which is
-    then on 127.0.0.1.
+    it dials. `limits`: how long a slot is kept. `bound`: what this process may have of memory. A pipe that needs a
+    bridge leads to the gate's first address, which is then on 127.0.0.1.
     """
 
     def __init__(
@@ -78,6 +79,7 @@ class NodeServer:
         name: str | None = None,
         slots: bool = True,
         limits: SlotLimits = NO_LIMITS,
+        bound: Bound | None = None,
     ) -> None:
         make_room(connections=_CONNECTIONS)
         self._done = threading.Event()
@@ -93,6 +95,7 @@ class NodeServer:
         self._strangers_told = 0
         self._turned_away_told = (0, "")
         self._started = False
+        self._spilling: Spilling | None = None
         self.node = LocalNode(
             offer=offer if slots else _nothing_of(offer),
             name=name,
@@ -112,6 +115,8 @@ class NodeServer:
             # Whoever dials a worker script may end it; a broker is shared.
             self.node.loop.shared = not slots
             self._answers = Answers(self.node, time.monotonic, time.time)
+            if bound is not None:
+                self._spilling = self._answers.spilling = Spilling(self.node.bound_loop, bound)
             if gate is not None:
                 self.addresses = self._open(gate)
                 if bridged is not None:
@@ -122,6 +127,8 @@ class NodeServer:
                     self._machines.dial(machine, asks=False, keys=(keys.broker, keys.own.public, keys.own.secret))
         except BaseException:
             self.node.close(kill=True)
+            if self._spilling is not None:
+                self._spilling.close()
             raise
 
     @property
@@ -206,6 +213,8 @@ class NodeServer:
     def close(self) -> None:
         """Ends everything; tasks that run get the settings' grace."""
         self.node.close()
+        if self._spilling is not None:
+            self._spilling.close()
         if self._end is not None:
             self._end.close()
         if self._pipe_lock >= 0:

@@ -11,6 +11,7 @@ import socket
 import sys
 from argparse import ArgumentParser, Namespace
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from covey import __version__, settings
@@ -21,6 +22,7 @@ from covey.keys.secret import Secret
 from covey.node.machines import Machine
 from covey.node.offer import detect_offer
 from covey.node.server import Gate, NodeServer
+from covey.node.spilling import Bound
 from covey.terminal.listening import checked_listen
 from covey.wire.protocol import PROTOCOL
 
@@ -52,14 +54,18 @@ def run(arguments: Sequence[str]) -> int:
         if chosen.journal is not None:
             raise CoveyError("a broker with a journal stands at the top: leave --connect out, or --journal")
         upstream = ([Machine.of_broker(chosen.connect, address) for address in above.addresses], above.keys("node"))
+    known_settings = settings.read()
+    if chosen.max_memory is not None:
+        known_settings = replace(known_settings, max_memory=chosen.max_memory)
+    bound = Bound.of(known_settings)
     clerk = None
     if chosen.journal is not None:
         # SQLite and file locks, which most brokers do without, and some systems too.
         from covey.journal.clerk import Clerk
 
-        clerk = Clerk(chosen.journal, settings.read(), durable=chosen.durability == "sync")
+        clerk = Clerk(chosen.journal, known_settings, durable=chosen.durability == "sync")
     try:
-        return _serve(chosen, secret, kept, wanted, upstream, clerk)
+        return _serve(chosen, secret, kept, wanted, upstream, clerk, bound)
     finally:
         if clerk is not None:
             clerk.close()
@@ -68,6 +74,7 @@ def run(arguments: Sequence[str]) -> int:
 def _serve(
     chosen: Namespace, secret: Secret, kept: ConnectionFile | None, wanted: Sequence[str],
     upstream: tuple[list[Machine], PeerKeys] | None, clerk: Clerk | None,
+    bound: Bound | None,
 ) -> int:
     try:
         server = NodeServer(
@@ -76,6 +83,7 @@ def _serve(
             upstream=upstream,
             name=chosen.name,
             slots=False,
+            bound=bound,
         )
     except ValueError as error:
         raise CoveyError(str(error)) from None
@@ -119,6 +127,8 @@ def parser() -> ArgumentParser:
                        "broker; made if need be")
     whole.add_argument("--durability", choices=("sync", "process"), default="sync", help="what the journal is safe "
                        "against: a power cut (sync, the default), or the death of this process alone, and is faster")
+    whole.add_argument("--max-memory", type=int, metavar="BYTES", help="what this process may have: over 70 %% of it "
+                       "what is large goes to files, over 90 %% clients wait (default: half of what there is)")
     whole.add_argument("--name", help="what this broker is called in errors and tables")
     return whole
 

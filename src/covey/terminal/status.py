@@ -87,6 +87,7 @@ def table(found: dict[str, Any]) -> str:
     head = [
         f"{found['name']} on {found['host']}, covey {found['version']}, up {_span(found['uptime_s'])}",
         f"{slots}; tasks (a bundle of calls is one): {counts}; {pace}; {found['clients']} asking",
+        *_memory(found.get("messages")),
         "",
     ]
     if found["nodes"]:
@@ -98,6 +99,23 @@ def table(found: dict[str, Any]) -> str:
         head += ["", *_lines([_JOB_COLUMNS, *(tuple(str(cell) for cell in job.values()) for job in found["jobs"])])]
         head += [f"and {more} older ones"] * (more > 0)
     return "\n".join(head)
+
+
+def _memory(messages: dict[str, Any] | None) -> list[str]:
+    """What a broker has of messages, where that is bounded.
+
+    >>> found = {"messages": 1 << 30, "held": 1 << 29, "spilled": 3 << 30, "place": "/tmp", "why": ""}
+    >>> _memory({**found, "holds_back": True})
+    ['messages: 512 of 1024 MiB in memory, 3072 MiB written to /tmp; clients wait, because it is full']
+    """
+    if messages is None:
+        return []
+    held = f"messages: {messages['held'] >> 20} of {messages['messages'] >> 20} MiB in memory"
+    if messages["spilled"]:
+        held += f", {messages['spilled'] >> 20} MiB written to {messages['place']}"
+    if messages["why"]:
+        held += f"; nothing can be written out: {messages['why']}"
+    return [held + "; clients wait, because it is full" * bool(messages["holds_back"])]
 
 
 def _lines(rows: list[tuple[str, ...]]) -> list[str]:

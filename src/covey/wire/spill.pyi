@@ -1,0 +1,23 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""What is too much for memory, as Python sees it; ext/covey/wire/spill.pyx says how it is done."""
+
+from collections.abc import Sequence
+
+# From now on nameless files in this folder are the place for what is too much; a process has one place.
+def spill_begin(folder: str) -> None: ...
+
+# Writes them, until `spill_end`; in a thread of its own.
+def spill_serve() -> None: ...
+
+# Ends `spill_serve`; what is in files stays readable there.
+def spill_end() -> None: ...
+
+# Bytes of messages in memory, bytes in files, bytes ever written there, errno of the last try (0: it worked).
+def spill_figures() -> tuple[int, int, int, int]: ...
+
+# For tests: a large message of these frames, with no more than `most` bytes of messages to be held.
+def spill_hold(frames: Sequence[bytes], most: int) -> _Held: ...
+
+class _Held:
+    def __init__(self, frames: Sequence[bytes], most: int) -> None: ...
+    def frames(self) -> list[bytes]: ...
