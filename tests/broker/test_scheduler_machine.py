@@ -58,6 +58,12 @@ class Anything(Ordered, RuleBasedStateMachine):
         assert self.board.doer_resized(doer, capacity, capacity + depth, self.now) == 0
         self.carry_out()
 
+    @precondition(lambda self: self.hands)
+    @rule(data=st.data(), room=st.sampled_from([0, 9, 30, 1 << 60]))
+    def doer_has_room_for_bytes(self, data: st.DataObject, room: int) -> None:
+        assert self.board.byte_room(data.draw(st.sampled_from(sorted(self.hands))), room) == 0
+        self.carry_out()
+
     @precondition(lambda self: self.askers)
     @rule(
         data=st.data(), count=st.integers(1, 12), function=st.integers(0, 2),
