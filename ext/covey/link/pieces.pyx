@@ -25,7 +25,7 @@ cdef int _begin(Pieces* self, const Bale* bale) noexcept nogil:
         if records[i].size > ~<uint64_t> 0 - self.missing:
             return -1
         self.missing += records[i].size
-    self.whole = large_new(<const uint64_t*> records, count)
+    self.whole = large_new(records, count)
     return -1 if self.whole == NULL else 0
 
 

@@ -28,8 +28,9 @@ cdef void held_add(int64_t size) noexcept nogil
 cdef uint64_t held_now() noexcept nogil
 cdef uint64_t spilled_now() noexcept nogil
 
-# A bale of frames of these sizes, with nothing in them; the caller's. Memory is taken as it is filled. NULL: no memory.
-cdef Bale* large_new(const uint64_t* sizes, uint32_t count) noexcept nogil
+# A bale of frames of these sizes (64 bits each, not aligned), with nothing in them; the caller's. Memory is taken as it is
+# filled. NULL: no memory.
+cdef Bale* large_new(const void* sizes, uint32_t count) noexcept nogil
 # Its frames have their bytes up to this address, as they lie in memory one behind the other, and keep them, but for what
 # stands in the first of them before its first 4 KiB or, with more than one record, all of it.
 cdef void large_fill(Bale* bale, const unsigned char* end) noexcept nogil

@@ -182,7 +182,14 @@ cdef void _discard(Bale* bale) noexcept nogil:
     PyThread_release_lock(_lock)
 
 
-cdef Bale* large_new(const uint64_t* sizes, uint32_t count) noexcept nogil:
+cdef inline uint64_t _size_at(const void* sizes, uint32_t number) noexcept nogil:
+    # They may stand in a message, where nothing is aligned.
+    cdef uint64_t size
+    memcpy(&size, <const char*> sizes + number * sizeof(uint64_t), sizeof(uint64_t))
+    return size
+
+
+cdef Bale* large_new(const void* sizes, uint32_t count) noexcept nogil:
     global _newest, _count
     cdef uint64_t total = _up(sizeof(Large) + <uint64_t> count * sizeof(Frame), 16)
     cdef unsigned char* at
@@ -190,10 +197,10 @@ cdef Bale* large_new(const uint64_t* sizes, uint32_t count) noexcept nogil:
     cdef uint32_t i
     for i in range(count):
         # No sum may pass what an address can be.
-        if sizes[i] > <uint64_t> 1 << 46 or total > <uint64_t> 1 << 46:
+        if _size_at(sizes, i) > <uint64_t> 1 << 46 or total > <uint64_t> 1 << 46:
             return NULL
         # For the arrays that will be views of it.
-        total += _up(sizes[i], 16)
+        total += _up(_size_at(sizes, i), 16)
     self = <Large*> covey_pages(_up(total, _page))
     if self == NULL:
         return NULL
@@ -205,8 +212,8 @@ cdef Bale* large_new(const uint64_t* sizes, uint32_t count) noexcept nogil:
     at = <unsigned char*> self + _up(sizeof(Large) + <uint64_t> count * sizeof(Frame), 16)
     for i in range(count):
         self.bale.frames[i].data = at
-        self.bale.frames[i].size = sizes[i]
-        at += _up(sizes[i], 16)
+        self.bale.frames[i].size = _size_at(sizes, i)
+        at += _up(self.bale.frames[i].size, 16)
     # Unknown as long as the first head is not there.
     self.begin = self.filled = self.spilled = self.room
     PyThread_acquire_lock(_lock, 1)
