@@ -48,6 +48,9 @@ def test_each_slot_of_each_machine_is_called_once(lab: Lab) -> None:
 
 def test_two_callers_who_share_the_slots_do_not_wait_for_each_other(lab: Lab) -> None:
     lab.beta.worker("max_cpu=2")
+    # Whoever asks before finds as many slots as there are by then.
+    with lab.alpha.client(machines=[lab.beta.ip], max_cpu=0) as client:
+        wait_until(lambda: client.slots == 2, lambda: client.slots)
     callers = [
         host.script(EVERY_SLOT.format(machines=[lab.beta.ip], max_cpu=0, times=8)) for host in (lab.alpha, lab.gamma)
     ]

@@ -210,8 +210,8 @@ def test_a_slot_that_dies_is_replaced_on_its_gpu(with_gpus, gate, tmp_path):
 def test_who_asks_for_no_part_gets_no_further_slot(with_gpus):
     with_gpus(TWO[0])
     with covey.Client() as client:
-        threads = threading.active_count()
         assert client.options(gpu=1).submit(abs, -1).result(20) == 1
+        threads = threading.active_count()
         assert client.submit(abs, -1).result(20) == 1
         assert client.statistics().slots_up == 2
         assert threading.active_count() == threads
