@@ -18,10 +18,12 @@ from figures import Figures
 pytestmark = pytest.mark.soak
 
 PROGRAM = "import covey; print(covey.distribute(abs)([-1]), flush=True)"
+# What a killed broker leaves in its folder is swept by a later one; here it goes with `home`.
 RECONNECT = """
-import tempfile
+import os, tempfile
 from benchmarks.bench_machines import reconnect_seconds
 with tempfile.TemporaryDirectory() as home:
+    os.environ["TMPDIR"] = tempfile.tempdir = home
     print(reconnect_seconds(home))
 """
 ROOT = Path(__file__).parents[2]
