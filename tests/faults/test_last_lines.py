@@ -162,7 +162,7 @@ def task():
     os.write(2, b"C says this\\n")
     subprocess.Popen(["sh", "-c", "echo and its child that >&2"])
     while not os.path.exists("seen"):
-        time.sleep(0.01)
+        time.sleep(0.01)  # work
     return os.isatty(2)
 if __name__ == "__main__":
     with covey.Client(max_cpu=1) as client:

@@ -23,6 +23,7 @@ from covey.broker.desk cimport (
     ANSWERED, ASKED_US, FIRST_DIAL, SETUP_BROKE, Desk, Errand, Farewell, desk_errand_done, desk_free, desk_init, desk_next_errand,
     desk_next_farewell, desk_port_of, desk_weigh)
 from covey.broker.inquiries cimport inquiries_answer, inquiries_ask
+from covey.broker.limits cimport limits_of
 from covey.broker.peers cimport DOING, Peer, peers_find, peers_next_touched
 from covey.broker.relays cimport relays_drain, relays_greet, relays_tell
 from covey.broker.returns cimport returns_purge
@@ -118,24 +119,11 @@ cdef class Anvil:
     cdef double now
 
     def __cinit__(self):
-        cdef Limits limits
         settings = Settings()
-        limits.quantum = settings.quantum
-        limits.relay_quantum = settings.relay_quantum
-        limits.lone_above = settings.lone_above
-        limits.retract_after = settings.retract_after
-        limits.lease = settings.lease
-        limits.pause = settings.pause
-        limits.first_guess = settings.first_guess
-        limits.crash_limit = settings.crash_limit
-        limits.loss_limit = settings.loss_limit
+        cdef Limits limits = limits_of(settings, 1)
         # Little, so that limits are met.
         limits.credit_tasks = 64
         limits.credit_bytes = 1 << 16
-        limits.oom_limit = settings.oom_limit
-        limits.slots_per_gpu = settings.slots_per_gpu
-        limits.retry_wait_limit = settings.retry_wait_limit
-        limits.seed = 1
         if desk_init(&self.desk, &limits) < 0 or doer_init(&self.doer) < 0 or doer_listen(&self.doer) < 0:
             raise MemoryError("no memory for an anvil")
         memcpy(self.desk.name, b"anvil", 6)
@@ -143,7 +131,7 @@ cdef class Anvil:
         self.desk.pid = 1
         self.desk.beat_every = settings.beat_every
         self.desk.keep_for = settings.keep_for
-        self.desk.outbox_bytes = 1 << 12
+        self.desk.outbox_bytes = self.desk.outbox_most = 1 << 12
         self.desk.name_base = 0x0123456789ABCDEF
         self.desk.session = 99
         self.now = 1000.0

@@ -10,14 +10,15 @@ batches in C, so that what they cost is the scheduler and not Python.
 from libc.stdint cimport int16_t, int32_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.stdlib cimport free, realloc
 
+from covey.broker.limits cimport limits_of
 from covey.broker.scheduler cimport (
     ACCEPTED, ASSIGN, Cargo, Limits, Order, Scheduler, Totals, Verdict, scheduler_capacity, scheduler_decide, scheduler_find,
     scheduler_free, scheduler_may_starve, scheduler_new, scheduler_next_order, scheduler_next_time, scheduler_on_adopted,
-    scheduler_on_byte_room,
-    scheduler_on_asker_away, scheduler_on_asker_held, scheduler_on_asker_joined, scheduler_on_asker_left, scheduler_on_cancel,
-    scheduler_on_claimed, scheduler_on_died_under, scheduler_on_doer_joined, scheduler_on_doer_left, scheduler_on_doer_resized,
-    scheduler_on_drain, scheduler_on_function_forgotten, scheduler_on_given_back, scheduler_on_heard, scheduler_on_outcome,
-    scheduler_on_retract, scheduler_on_started, scheduler_on_task, scheduler_totals, scheduler_validate)
+    scheduler_on_asker_away, scheduler_on_asker_held, scheduler_on_asker_joined, scheduler_on_asker_left,
+    scheduler_on_byte_room, scheduler_on_cancel, scheduler_on_claimed, scheduler_on_died_under, scheduler_on_doer_joined,
+    scheduler_on_doer_left, scheduler_on_doer_resized, scheduler_on_drain, scheduler_on_function_forgotten,
+    scheduler_on_given_back, scheduler_on_heard, scheduler_on_outcome, scheduler_on_retract, scheduler_on_started,
+    scheduler_on_task, scheduler_totals, scheduler_validate)
 from covey.wire.protocol cimport NEEDS_CPU, RESOURCES, VALUE
 
 from covey.broker.records import BoardTotals, OrderKind, OrderRecord, Ruling, VerdictRecord
@@ -50,24 +51,7 @@ cdef class Board:
     cdef uint64_t next_ticket           # of `feed`
 
     def __cinit__(self, settings=None, uint64_t seed=0):
-        cdef Limits limits
-        if settings is None:
-            settings = Settings()
-        limits.quantum = settings.quantum
-        limits.relay_quantum = settings.relay_quantum
-        limits.lone_above = settings.lone_above
-        limits.retract_after = settings.retract_after
-        limits.lease = settings.lease
-        limits.pause = settings.pause
-        limits.first_guess = settings.first_guess
-        limits.crash_limit = settings.crash_limit
-        limits.loss_limit = settings.loss_limit
-        limits.credit_tasks = settings.credit_tasks
-        limits.credit_bytes = settings.credit_bytes
-        limits.oom_limit = settings.oom_limit
-        limits.slots_per_gpu = settings.slots_per_gpu
-        limits.retry_wait_limit = settings.retry_wait_limit
-        limits.seed = seed
+        cdef Limits limits = limits_of(Settings() if settings is None else settings, seed)
         self.scheduler = scheduler_new(&limits)
         if self.scheduler == NULL:
             raise MemoryError("no memory for a scheduler's tables")

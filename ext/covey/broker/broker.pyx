@@ -23,6 +23,7 @@ from covey.broker.desk cimport (
     ANSWERED, ASKED_US, KILL_SLOT, LEAVE, SHARE_SOUGHT, UNKNOWN_TASK, WORK_BEGAN, Errand, desk_errand_done, desk_free, desk_init,
     desk_next_errand, desk_port_of, desk_say_bye, desk_stop_nodes, desk_stop_slots)
 from covey.broker.inquiries cimport inquiries_answer, inquiries_ask
+from covey.broker.limits cimport limits_of
 from covey.broker.peers cimport DOING, DYING, ROUTE_MAX, Peer, peers_find, peers_next_touched
 from covey.broker.pressure cimport pressure_allow, pressure_look
 from covey.broker.relays cimport relays_drain, relays_leave, relays_next_time, relays_tell
@@ -42,21 +43,7 @@ cdef class Broker:
         cdef Limits limits
         # Whatever fails below, `__dealloc__` follows; a bell that was never made must not close descriptor 0.
         self.loop_wake.ends[0] = self.errand_wake.ends[0] = self.news_wake.ends[0] = -1
-        limits.quantum = settings.quantum
-        limits.lone_above = settings.lone_above
-        limits.retract_after = settings.retract_after
-        limits.lease = settings.lease
-        limits.pause = settings.pause
-        limits.first_guess = settings.first_guess
-        limits.crash_limit = settings.crash_limit
-        limits.loss_limit = settings.loss_limit
-        limits.credit_tasks = settings.credit_tasks
-        limits.credit_bytes = settings.credit_bytes
-        limits.oom_limit = settings.oom_limit
-        limits.slots_per_gpu = settings.slots_per_gpu
-        limits.relay_quantum = settings.relay_quantum
-        limits.retry_wait_limit = settings.retry_wait_limit
-        limits.seed = int.from_bytes(os.urandom(8), "little")
+        limits = limits_of(settings, int.from_bytes(os.urandom(8), "little"))
         self.lock = PyThread_allocate_lock()
         if self.lock == NULL or wake_init(&self.loop_wake) < 0 or wake_init(&self.errand_wake) < 0 or (
                 wake_init(&self.news_wake) < 0):

@@ -166,7 +166,7 @@ cdef void book_shrink(Book* self, uint64_t bytes) noexcept nogil:
             known += 1
     qsort(ages, known, sizeof(Age), _older)
     i = 0
-    while i < known and self.bytes > bytes - bytes / 8:
+    while i < known and self.bytes > bytes - bytes // 8:
         book_drop(self, ages[i].name)
         i += 1
     free(ages)
